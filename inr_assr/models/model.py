@@ -95,7 +95,7 @@ class ASSRModel(nn.Module):
                 piece = image[..., y.halo.start : y.halo.stop, x.halo.start : x.halo.stop]
                 state = self.prepare(piece.contiguous(memory_format=torch.channels_last))
                 for rows in row_blocks(y.target, len(x.target), QUERIES.get(image.device.type, 2**16)):
-                    queries = Queries.grid(lr, size, rows, x.target, device=image.device)
+                    queries = Queries.grid(lr, size, rows, x.target, device=image.device, dtype=image.dtype)
                     if core:
                         queries = queries.on_tile(y.halo.start, x.halo.start, len(y.halo), len(x.halo))
                     yield rows, x.target, self.query(state, queries)
@@ -133,13 +133,13 @@ class ASSRModel(nn.Module):
         if size is None:
             size = target_size(tuple(batch.shape[-2:]), scale)
         size = tuple(check_number("size", side, 1, whole=True) for side in size)
-        device = next(self.parameters()).device
+        weight = next(self.parameters())
         out = torch.empty(*batch.shape[:2], *size, device=image.device)
         done, training = 0, self.training
         self.eval()
         try:
-            for rows, columns, colours in self.blocks(batch.to(device, torch.float32), size, tiling):
-                out[..., rows.start : rows.stop, columns.start : columns.stop] = colours.clamp_(0, 1)
+            for rows, columns, colours in self.blocks(batch.to(weight), size, tiling):
+                out[..., rows.start : rows.stop, columns.start : columns.stop] = colours.clamp(0, 1)
                 done += len(rows) * len(columns)
                 if progress:
                     progress(done, size[0] * size[1])
