@@ -197,21 +197,11 @@ def train(a) -> int:
 
 
 def report(a) -> int:
-    from pathlib import Path
-
-    from inr_assr.faces.jobs import example_job
-    from inr_assr.foundations.images import read_picture
-    from inr_assr.testing.evaluation import Method
+    from inr_assr.faces.runner import ReportRun, report_by
     from inr_assr.testing.metrics import METRICS
-    from inr_assr.testing.results import read_rows
-    from inr_assr.views.report import Report, write_report
 
-    rows, examples = read_rows(*a.rows), []
     METRICS.name_of(a.metric)
-    if a.picture:
-        methods = [Method.bicubic(), *(Method.load(w) for w in a.weights)]
-        examples = [example_job(methods, read_picture(a.picture), a.scale, Path(a.picture).stem)]
-    print(write_report(Report(a.title, rows, examples=examples, metric=a.metric), a.out))
+    print(report_by(ReportRun(a.rows, a.title, a.metric, a.weights, a.picture or "", a.scale, a.out))[1])
     return 0
 
 

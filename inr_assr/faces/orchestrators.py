@@ -7,7 +7,6 @@ __all__ = ['TRAIN_PICTURES', 'VALID_PICTURES', 'TrainingOrchestrator', 'TestingO
 
 # %% ../../nbs/faces/82_orchestrators.ipynb #b7200d9f
 import dataclasses
-import inspect
 from pathlib import Path
 
 import pandas as pd

@@ -9,7 +9,6 @@ __all__ = ['parse_scale', 'scale_name', 'target_size', 'pixel_centres', 'Near', 
 # %% ../../nbs/foundations/03_coordinates.ipynb #b3509c68
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
