@@ -1,6 +1,5 @@
 "Every notebook of the book runs as a test: its cells assert what its text says."
 import json
-from pathlib import Path
 
 import matplotlib
 import pytest

@@ -1,15 +1,13 @@
 "Numbers that others printed, from pictures that others made: resampling, metrics, the LIIF authors' weights."
 import csv
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from conftest import shared
+from conftest import cli, shared
 from inr_assr.foundations.images import read_picture, to_tensor
 from inr_assr.foundations.resampling import resize_by_matrices, resize_matlab, resize_pillow
 from inr_assr.testing.metrics import METRICS
@@ -27,10 +25,6 @@ RCAN = {  # printed by its authors' MATLAB code: PSNR and SSIM on luma
 def means_of(path, metric="psnr_y"):
     table = means(read_rows(path))
     return table[table.metric == metric].set_index("scale")["mean"]
-
-
-def cli(*words):
-    return subprocess.run([sys.executable, "-m", "inr_assr.faces.cli", *map(str, words)], capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -117,12 +117,12 @@ def demo_photo(
 
 
 def write_demo_photos(
-    folder: str | Path,  # gets the folders train and test
+    folder: str | Path,  # gets the folders train_photos and test_photos
 ) -> tuple[Path, Path]:  # the two folders
     "Put the demo's photos on disk as PNG, as a user's own pictures would lie there."
     folder = Path(folder)
     for name, (_, part, _) in DEMO_PHOTOS.items():
-        path = make_folder(folder / part) / f"{name}.png"
+        path = make_folder(folder / f"{part}_photos") / f"{name}.png"
         if not path.exists():
             save_picture(demo_photo(name), path)
-    return folder / "train", folder / "test"
+    return folder / "train_photos", folder / "test_photos"

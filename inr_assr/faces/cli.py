@@ -20,21 +20,21 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args, **options):
         super().__init__(*args, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
+    def parse_args(self, args=None, namespace=None):
+        "Look for unknown options first: argparse would rather speak of the required ones that they were meant to be."
+        args = sys.argv[1:] if args is None else list(args)
+        commands = next(action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction))
+        if args and args[0] in commands:
+            known = [option for action in commands[args[0]]._actions for option in action.option_strings]
+            for word in (word.partition("=")[0] for word in args[1:] if word.startswith("--")):
+                if word not in known and word != "--":
+                    found = difflib.get_close_matches(word, known, 1)
+                    commands[args[0]].error(f"{word} is no option of {args[0]}" + (f". Did you mean {found[0]}?" if found else ""))
+        return super().parse_args(args, namespace)
+
     def error(self, message: str):
-        if wrong := re.search(r"unrecognized arguments: (--?[\w-]+)", message):
-            known = [option for action in self._all_actions() for option in action.option_strings]
-            if found := difflib.get_close_matches(wrong[1], known, 1):
-                message += f". Did you mean {found[0]}?"
         print(f"inr-assr: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
-
-    def _all_actions(self) -> list:
-        actions = list(self._actions)
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                for sub in action.choices.values():
-                    actions += sub._actions
-        return actions
 
 
 def build_parser() -> Parser:

@@ -203,6 +203,7 @@ def example_job(
     picture: np.ndarray,  # (H, W, 3) uint8, the truth
     scale,
     name: str,
+    box: tuple[int, int, int, int] | None = None,  # the part to look at; None: the busiest
 ) -> Example:
     "One picture at one scale by several methods, for side-by-side figures."
     from inr_assr.data.pairs import make_pair
@@ -211,7 +212,7 @@ def example_job(
     restored = {}
     for method in methods:
         restored[method.run] = to_picture(method.restore(to_tensor(pair.lr, method.device), pair.hr.shape[:2]))
-    return Example(name, scale_name(scale), pair.lr, pair.hr, restored)
+    return Example(name, scale_name(scale), pair.lr, pair.hr, restored, box)
 
 # %% ../../nbs/faces/81_jobs.ipynb #329ace06
 def upscale_picture(
@@ -242,7 +243,9 @@ def upscale_job(
 ) -> tuple[list[Path], dict[str, str]]:  # files written, and what could not be done with its reason
     "Enlarge a picture or all pictures of a folder."
     source, out = Path(source), Path(out)
-    if scale is not None:
+    if size is not None:
+        size = tuple(check_number("size", side, 1, 65535, whole=True) for side in size)
+    else:
         parse_scale(scale)  # fail before the work
     if source.is_dir():
         paths = find_pictures(source, "input")

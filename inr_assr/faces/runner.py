@@ -105,7 +105,7 @@ class DemoRun(Parameters):
     "nbs/runs/demo.ipynb"
 
     folder: str = "outputs/demo"
-    epochs: int = 24
+    epochs: int = 20
     iterations: int = 60
     scales: list = field(default_factory=lambda: ["2", "2.5", "3", "4", "6", "2x3.5"])
     published: bool = True
@@ -124,7 +124,7 @@ def train_by(settings: TrainRun):  # the run's folder and its log
     if settings.smoke:
         given, root = {"epochs": 1, "iterations": 2, "batch": 2, **given}, root / "smoke"
     chosen = recipe(settings.recipe, **parts["recipe"], **given)
-    data = write_demo_photos(root / "photos")[0] if settings.data == "demo" else settings.data
+    data = write_demo_photos(root)[0] if settings.data == "demo" else settings.data
     return train_job(settings.encoder, settings.decoder, chosen, data, settings.valid or None, root, settings.seed, settings.device, parts["encoder"], parts["decoder"])
 
 
@@ -145,7 +145,7 @@ def test_by(settings: TestRun):  # the new rows
         raise InputError("parameter weights: nothing to test; name a checkpoint, or set bicubic to True.")
     benchmark, profile = settings.benchmark, settings.profile
     if benchmark == "demo":
-        benchmark = str(write_demo_photos(Path(settings.out).parent / "photos")[1])
+        benchmark = str(write_demo_photos(Path(settings.out).parent)[1])
     scales = settings.scales or None
     return pd.concat([test_job(m, benchmark, settings.data, scales, profile, settings.metrics, strategy, settings.out) for m in methods], ignore_index=True)
 

@@ -60,14 +60,14 @@ CSS = """
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 main { max-width: 1040px; margin: 0 auto; padding: 24px 18px 64px; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: .2em 0 .4em; } h2 { font-size: 1.3rem; margin: 2em 0 .5em; padding-top: .6em; border-top: 1px solid var(--line); } h3 { font-size: 1rem; margin: 1.4em 0 .3em; }
-p { max-width: 70ch; } .soft, figcaption, caption { color: var(--soft); font-size: .88rem; }
+p { max-width: 70ch; } .soft, figcaption { color: var(--soft); font-size: .88rem; }
 .notice { background: var(--warn); border-left: 4px solid #e0a800; padding: .6em 1em; border-radius: 4px; max-width: 76ch; }
 .summary li { margin: .2em 0; }
 .scroll { overflow-x: auto; margin: .6em 0 1.2em; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; } caption { text-align: left; padding-bottom: .4em; white-space: normal; }
-th, td { padding: .32em .8em; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; } th:first-child { text-align: left; } thead th { color: var(--soft); font-weight: 600; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
+th, td { padding: .32em .8em; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; } th:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); } thead th { color: var(--soft); font-weight: 600; }
 figure { margin: 0; } .chart { background: #ffffff; border-radius: 6px; } .chart svg { max-width: 100%; height: auto; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 12px; margin: .6em 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: .6em 0; }
 .tiles img { width: 100%; display: block; image-rendering: pixelated; border-radius: 4px; background: var(--mist); } .tiles .smooth { image-rendering: auto; }
 .tiles .errors { margin-top: 4px; }
 .slider { position: relative; max-width: 640px; margin: .6em 0; touch-action: pan-y; } .slider img { width: 100%; display: block; border-radius: 4px; image-rendering: pixelated; }
@@ -82,8 +82,8 @@ a { color: var(--accent); } .button { display: inline-block; border: 1px solid v
 
 
 def _tiles(example: Example) -> str:
-    "The busiest part of a picture: truth, methods, error maps."
-    box = busiest(example.hr, *(max(24, n // 5) for n in example.hr.shape[:2]))
+    "One part of a picture: truth, methods, error maps."
+    box = example.part()
     truth = cut(example.hr, box)
     marked = example.hr.copy()
     top, left, height, width = box
@@ -109,6 +109,12 @@ def _slider(example: Example, before: str, after: str) -> str:
             f'<div class="names soft"><span>&#9664; {a}</span><span>{html.escape(example.name)}, x{example.scale}</span><span>{b} &#9654;</span></div></div>')
 
 
+def _table(style) -> str:
+    "A table that scrolls sideways on a narrow screen, its caption above it."
+    caption, style.caption = style.caption, None
+    return f'<p class="soft">{html.escape(caption)}</p><div class="scroll">{style.to_html()}</div>'
+
+
 def _facts(facts: dict) -> str:
     return "<dl>" + "".join(f"<dt>{html.escape(str(k))}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items()) + "</dl>"
 
@@ -126,9 +132,9 @@ def report_html(report: Report) -> str:
         parts.append(f"<h2>{html.escape(benchmark)}</h2>")
         if part.loc[~part["scale"].str.contains("x"), "scale"].nunique() > 1:
             parts.append(f'<figure class="chart">{as_svg(curves(part, report.metric, benchmark))}</figure>')
-        parts.append(f'<div class="scroll">{score_table(part, report.metric, benchmark).to_html()}</div>')
+        parts.append(_table(score_table(part, report.metric, benchmark)))
         parts.append("<h3>Scale by scale</h3>")
-        parts += [f'<div class="scroll">{scale_table(part, scale).set_uuid(f"t{i}").to_html()}</div>' for i, scale in enumerate(scale_order(part["scale"]))]
+        parts += [_table(scale_table(part, scale).set_uuid(f"t{i}")) for i, scale in enumerate(scale_order(part["scale"]))]
     if report.examples:
         parts.append("<h2>Side by side</h2><p class=\"soft\">Error maps show |restored - truth|, mean of the channels, black for 0 to light yellow for 0.25 and more: one scale for all.</p>")
         parts += [_tiles(example) for example in report.examples]

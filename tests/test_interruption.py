@@ -1,0 +1,102 @@
+"Training killed and started again ends as if nothing had happened; a folder belongs to one configuration."
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from conftest import SMALL, SMALL_FOLDER, cli
+from inr_assr.models.checkpoints import read_checkpoint
+
+WORDS = ("--epochs", 4, "--iterations", 12, "--batch", 2, "--seed", 3)
+
+
+def train(photos, root, *more):
+    return cli("train", *SMALL, "--data", photos, "--root", root, *WORDS, *more)
+
+
+@pytest.fixture(scope="module")
+def whole(photos, tmp_path_factory):
+    root = tmp_path_factory.mktemp("whole")
+    done = train(photos, root)
+    assert done.returncode == 0, done.stderr
+    return root / SMALL_FOLDER
+
+
+def same_run(one: Path, other: Path):
+    a, b = (read_checkpoint(folder / "last.pth") for folder in (one, other))
+    assert a["weights"].keys() == b["weights"].keys()
+    assert all(torch.equal(a["weights"][key], b["weights"][key]) for key in a["weights"])
+    for x, y in zip(a["training"]["optimiser"]["state"].values(), b["training"]["optimiser"]["state"].values(), strict=True):
+        assert all(torch.equal(x[key], y[key]) for key in x)
+    logs = [pd.read_csv(folder / "log.csv").drop(columns="seconds") for folder in (one, other)]
+    assert logs[0].equals(logs[1]) and len(logs[0]) == 4
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_killed_after_an_epoch_and_resumed(after, photos, whole, tmp_path):
+    "SIGKILL as soon as the epoch's line appears, then the same command again."
+    words = [Path(sys.executable).with_name("inr-assr"), "train", *SMALL, "--data", photos, "--root", tmp_path, *WORDS]
+    process = subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    for line in process.stdout:
+        if re.match(rf"epoch +{after} of 4", line):
+            time.sleep(0.02 * after)
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.wait()
+    done = train(photos, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "going on from" in done.stdout or "complete" in done.stdout
+    assert not list((tmp_path / SMALL_FOLDER).glob(".*part*")) or after  # a torn temporary file is never taken for a checkpoint
+    same_run(whole, tmp_path / SMALL_FOLDER)
+
+
+def test_a_finished_run_is_left_alone(photos, whole):
+    before = (whole / "last.pth").stat().st_mtime_ns
+    done = train(photos, whole.parent)
+    assert done.returncode == 0 and "complete" in done.stdout
+    assert (whole / "last.pth").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("more, field", [
+    (("--epochs", 9), "recipe.epochs: 9 wanted, 4 in the folder"),
+    (("--seed", 4), "seed: 4 wanted, 3 in the folder"),
+    (("--option", "encoder.blocks=2"), "model.encoder_options.blocks: 2 wanted, 1 in the folder"),
+])
+def test_another_configuration_is_refused(more, field, photos, whole):
+    before = {path.name: path.read_bytes() for path in whole.iterdir()}
+    done = train(photos, whole.parent, *more)
+    assert done.returncode == 2 and field in done.stderr and done.stderr.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in whole.iterdir()} == before
+
+
+def test_other_pictures_are_another_configuration(photos, whole, tmp_path):
+    for path in sorted(photos.iterdir())[:5]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    done = train(tmp_path, whole.parent)
+    assert done.returncode == 2 and "data: " in done.stderr
+
+
+def test_a_damaged_checkpoint_is_not_overwritten(photos, tmp_path):
+    (tmp_path / SMALL_FOLDER).mkdir()
+    (tmp_path / SMALL_FOLDER / "last.pth").write_bytes(b"torn")
+    done = train(photos, tmp_path)
+    assert done.returncode == 2 and "last.pth" in done.stderr
+    assert (tmp_path / SMALL_FOLDER / "last.pth").read_bytes() == b"torn"
+
+
+def test_interrupted_by_the_keyboard(photos, tmp_path):
+    words = [Path(sys.executable).with_name("inr-assr"), "train", *SMALL, "--data", photos, "--root", tmp_path, "--epochs", 500, "--iterations", 50, "--batch", 2]
+    process = subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            process.send_signal(signal.SIGINT)
+            break
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "goes on after the last finished epoch" in error and "Traceback" not in error

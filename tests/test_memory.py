@@ -1,0 +1,32 @@
+"A 2K photo is enlarged in bounded memory: the result and one tile. Peak resident size is read by the operating system."
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import resource, sys
+import numpy as np, torch
+from inr_assr import build_model
+from inr_assr.foundations.images import to_tensor
+height, width, scale = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+torch.manual_seed(0)
+# the memory of EDSR-baseline + LIIF (64 features, maps of 256), with fewer layers so that it takes seconds
+model = build_model("EDSR", "LIIF", {"blocks": 2}, {"hidden": [256], "ensemble": False})
+image = to_tensor(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+model.upscale(image[..., :64, :64], 2)  # libraries are loaded and warm
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+start, calls = peak(), []
+out = model.upscale(image, scale, progress=lambda done, total: calls.append(done))
+assert len(calls) > 10 and calls == sorted(calls)
+print(peak() - start, *out.shape)
+"""
+
+
+@pytest.mark.parametrize("height, width, scale", [(1356, 2040, 2), (1356, 2040, 4), (1356, 2040, 2.7), (400, 500, 12)])
+def test_upscale_stays_under_1500_mb(height, width, scale):
+    done = subprocess.run([sys.executable, "-c", CODE, str(height), str(width), str(scale)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    grown, *shape = done.stdout.split()
+    assert [int(n) for n in shape] == [1, 3, round(height * scale), round(width * scale)]
+    assert float(grown) < 1500, f"{grown} MB above the start"
