@@ -152,7 +152,7 @@ def crops(
         for axis in axes.flat:
             axis.axis("off")
         axes[0, 0].imshow(example.hr)
-        axes[0, 0].add_patch(matplotlib.patches.Rectangle((box[1], box[0]), box[3], box[2], fill=False, edgecolor="#f2d600", linewidth=1.5))
+        axes[0, 0].add_patch(matplotlib.patches.Rectangle((box[1], box[0]), box[3], box[2], fill=False, edgecolor="#00e5ff", linewidth=1.5))
         axes[0, 0].set_title(f"{example.name}, x{example.scale}")
         axes[0, 1].imshow(truth, interpolation="nearest")
         axes[0, 1].set_title("truth")

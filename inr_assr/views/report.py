@@ -88,7 +88,7 @@ def _tiles(example: Example) -> str:
     marked = example.hr.copy()
     top, left, height, width = box
     edge = max(2, min(marked.shape[:2]) // 120)
-    marked[top - edge : top + height + edge, left - edge : left + width + edge] = (242, 214, 0)
+    marked[top - edge : top + height + edge, left - edge : left + width + edge] = (0, 229, 255)
     marked[top : top + height, left : left + width] = truth
     tiles = [f'<figure><img class="smooth" src="{as_image(marked, "jpeg")}" alt="{html.escape(example.name)}, the part shown is framed"><figcaption>{html.escape(example.name)}, whole; the frame is what follows</figcaption></figure>',
              f'<figure><img src="{as_image(truth)}" alt="truth"><figcaption>truth</figcaption></figure>']
