@@ -1,4 +1,5 @@
 "Installs inr_assr. All metadata stands in settings.ini; this file only reads it."
+
 import re
 from configparser import ConfigParser
 from pathlib import Path
@@ -18,7 +19,9 @@ def lines(key):
 
 in_package = re.search(r'__version__ = "(.+)"', (HERE / "inr_assr/__init__.py").read_text(encoding="utf-8"))[1]
 if in_package != meta["version"]:
-    raise SystemExit(f"settings.ini says version {meta['version']}, inr_assr/__init__.py says {in_package}: make them equal")
+    raise SystemExit(
+        f"settings.ini says version {meta['version']}, inr_assr/__init__.py says {in_package}: make them equal"
+    )
 
 extras = {name: lines(f"{name}_requirements") for name in ("demo", "parquet", "dev")}
 extras["dev"] += extras["demo"] + extras["parquet"]

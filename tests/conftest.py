@@ -1,4 +1,5 @@
 "Where the tests find pictures, weights and golden outputs that are too large for the repository."
+
 import contextlib
 import io
 import os
@@ -36,7 +37,9 @@ def cli(*words) -> SimpleNamespace:
 
 def cli_process(*words) -> subprocess.CompletedProcess:
     "Run `inr-assr` as a user does, in a process of its own."
-    return subprocess.run([Path(sys.executable).with_name("inr-assr"), *map(str, words)], capture_output=True, text=True)
+    return subprocess.run(
+        [Path(sys.executable).with_name("inr-assr"), *map(str, words)], capture_output=True, text=True
+    )
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +67,22 @@ def weights(tmp_path_factory) -> Path:
     return save_model(model, tmp_path_factory.mktemp("weights") / "small.pth")
 
 
-SMALL = ["--encoder", "EDSR", "--decoder", "LTE", "--option", "encoder.blocks=1", "--option", "encoder.features=8", "--option", "decoder.width=16",
-         "--option", "decoder.hidden=[16]", "--option", "recipe.patch=12", "--device", "cpu"]
+SMALL = [
+    "--encoder",
+    "EDSR",
+    "--decoder",
+    "LTE",
+    "--option",
+    "encoder.blocks=1",
+    "--option",
+    "encoder.features=8",
+    "--option",
+    "decoder.width=16",
+    "--option",
+    "decoder.hidden=[16]",
+    "--option",
+    "recipe.patch=12",
+    "--device",
+    "cpu",
+]
 SMALL_FOLDER = "model_states_EDSR_LTE_Simple_Patch_12_Scale_1_4"

@@ -1,4 +1,5 @@
 "Whatever a person gives: one clear line with what is allowed, or what they would expect. Never a traceback, and nothing lost."
+
 import shutil
 
 import numpy as np
@@ -42,12 +43,32 @@ def test_upscale_works_through_a_mixed_folder(mixed, weights, tmp_path):
     done = cli("upscale", mixed, "-o", tmp_path / "out", "--weights", weights, "--scale", "2x1.5", "--device", "cpu")
     assert done.returncode == 1 and "Traceback" not in done.stderr  # some could not be done, and that is told
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {f"{n}.png" for n in ("coffee", "rocket", "immunohistochemistry", "hubble_deep_field", "flower", "astronaut", "cmyk", "grey", "sixteen", "alpha", "tiny")}
+    assert names == {
+        f"{n}.png"
+        for n in (
+            "coffee",
+            "rocket",
+            "immunohistochemistry",
+            "hubble_deep_field",
+            "flower",
+            "astronaut",
+            "cmyk",
+            "grey",
+            "sixteen",
+            "alpha",
+            "tiny",
+        )
+    }
     for word in ("left alone", "notes.txt", "left out text.png", "left out truncated.png"):
         assert word in done.stdout
     assert read_picture(tmp_path / "out" / "tiny.png").shape == (14, 14, 3)
     assert read_alpha(tmp_path / "out" / "alpha.png").shape == (240, 195)
-    assert np.abs(read_picture(tmp_path / "out" / "sixteen.png").astype(int) - read_picture(tmp_path / "out" / "grey.png")).max() <= 1
+    assert (
+        np.abs(
+            read_picture(tmp_path / "out" / "sixteen.png").astype(int) - read_picture(tmp_path / "out" / "grey.png")
+        ).max()
+        <= 1
+    )
 
 
 def test_training_names_what_it_leaves_out(mixed, tmp_path):
@@ -59,7 +80,10 @@ def test_training_names_what_it_leaves_out(mixed, tmp_path):
 
 @pytest.mark.parametrize("scale", ["0", "-1", "abc", "nan", "2x", "2x3x4", "1e9"])
 def test_upscale_refuses_a_scale(scale, photos, weights, tmp_path):
-    refused(cli("upscale", photos / "coffee.png", "-o", tmp_path / "o.png", "--weights", weights, f"--scale={scale}"), "scale: ")
+    refused(
+        cli("upscale", photos / "coffee.png", "-o", tmp_path / "o.png", "--weights", weights, f"--scale={scale}"),
+        "scale: ",
+    )
     assert not (tmp_path / "o.png").exists()
 
 
@@ -68,10 +92,32 @@ def test_upscale_refuses(photos, weights, tmp_path):
     refused(cli(*base, "--size", "0x10"), "size: ")
     refused(cli("upscale", tmp_path / "none", "-o", tmp_path / "o.png", "--weights", weights, "--scale", 2), "no file")
     refused(cli("upscale", photos / "coffee.png", "-o", tmp_path / "o.doc", "--weights", weights, "--scale", 2), ".png")
-    refused(cli("upscale", photos / "coffee.png", "-o", photos / "coffee.png" / "below" / "o.png", "--weights", weights, "--scale", 2), "cannot make the folder")
+    refused(
+        cli(
+            "upscale",
+            photos / "coffee.png",
+            "-o",
+            photos / "coffee.png" / "below" / "o.png",
+            "--weights",
+            weights,
+            "--scale",
+            2,
+        ),
+        "cannot make the folder",
+    )
     refused(cli("upscale", photos / "coffee.png", "-o", "/proc/o.png", "--weights", weights, "--scale", 2), "/proc")
-    refused(cli("upscale", photos / "coffee.png", "-o", tmp_path / "o.png", "--weights", photos / "coffee.png", "--scale", 2), "not a checkpoint")
-    refused(cli("upscale", photos / "coffee.png", "-o", tmp_path / "o.png", "--weights", "edsr-baseline-life", "--scale", 2), "Did you mean 'edsr-baseline-liif'?")
+    refused(
+        cli(
+            "upscale", photos / "coffee.png", "-o", tmp_path / "o.png", "--weights", photos / "coffee.png", "--scale", 2
+        ),
+        "not a checkpoint",
+    )
+    refused(
+        cli(
+            "upscale", photos / "coffee.png", "-o", tmp_path / "o.png", "--weights", "edsr-baseline-life", "--scale", 2
+        ),
+        "Did you mean 'edsr-baseline-liif'?",
+    )
     refused(cli(*base, "--scale", 2, "--device", "abacus"), "device: 'abacus'")
     refused(cli(*base, "--scale", 2, "--tiling", "-3"), "tiling: ")
     refused(cli(*base, "--scal", 2), "Did you mean --scale?")
@@ -110,7 +156,22 @@ def test_test_refuses(photos, weights, tmp_path):
     refused(cli(*base, "--bicubic", "--scales", "100"), "nothing is left")
     refused(cli("test", "--bicubic", "--benchmark", "Set5", "--data", tmp_path), "Set5 is not in")
     refused(cli("test", "--bicubic", "--benchmark", photos, "--out", tmp_path / "rows.txt"), ".csv or .parquet")
-    refused(cli("test", "--encoder", "EDSR", "--decoder", "LTE", "--recipe", "TrainSimple", "--root", tmp_path, "--benchmark", photos), "no checkpoint")
+    refused(
+        cli(
+            "test",
+            "--encoder",
+            "EDSR",
+            "--decoder",
+            "LTE",
+            "--recipe",
+            "TrainSimple",
+            "--root",
+            tmp_path,
+            "--benchmark",
+            photos,
+        ),
+        "no checkpoint",
+    )
     assert not (tmp_path / "rows.csv").exists()
     refused(cli("report", tmp_path / "none.csv"), "no file")
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
@@ -122,8 +183,14 @@ def test_a_broken_picture_stops_a_test_instead_of_changing_its_mean(mixed, tmp_p
 
 
 def test_in_a_process_of_its_own(photos, weights, tmp_path):
-    refused(cli_process("upscale", photos / "coffee.png", "-o", tmp_path / "o.png", "--weights", weights, "--scale", "0"), "scale: '0'")
-    refused(cli_process("train", "--encoder", "EDSR", "--decoder", "LIFF", "--data", photos, "--root", tmp_path), "Did you mean 'LIIF'?")
+    refused(
+        cli_process("upscale", photos / "coffee.png", "-o", tmp_path / "o.png", "--weights", weights, "--scale", "0"),
+        "scale: '0'",
+    )
+    refused(
+        cli_process("train", "--encoder", "EDSR", "--decoder", "LIFF", "--data", photos, "--root", tmp_path),
+        "Did you mean 'LIIF'?",
+    )
 
 
 def test_help_is_there_for_every_command():
@@ -140,5 +207,10 @@ def test_the_lists():
 
 
 def test_small_folder_name_is_the_reference_ones(photos, tmp_path):
-    assert cli("train", *SMALL, "--data", photos, "--root", tmp_path, "--epochs", 1, "--iterations", 1, "--batch", 1).returncode == 0
+    assert (
+        cli(
+            "train", *SMALL, "--data", photos, "--root", tmp_path, "--epochs", 1, "--iterations", 1, "--batch", 1
+        ).returncode
+        == 0
+    )
     assert {p.name for p in (tmp_path / SMALL_FOLDER).iterdir()} == {"last.pth", "best.pth", "log.csv"}

@@ -3,6 +3,7 @@
 A model is built from the published specification in the file, through the loader that users' checkpoints take, filled with the
 file's weights, and asked what the published code was asked. Colours, features and gradient norms must agree within the file's own tolerance.
 """
+
 import json
 import os
 import zlib
@@ -42,7 +43,9 @@ def weights_of(data, meta) -> dict[str, torch.Tensor]:
     if meta["weights"] == "seeded":
         gain = meta.get("gain", {})
         return {key: seeded(key, shape, gain.get(key, 1)) for key, shape in dict(meta["keys"]).items()}
-    return {name.removeprefix("state/"): torch.from_numpy(data[name]) for name in data.files if name.startswith("state/")}
+    return {
+        name.removeprefix("state/"): torch.from_numpy(data[name]) for name in data.files if name.startswith("state/")
+    }
 
 
 def spec_of(meta) -> dict:
@@ -57,7 +60,9 @@ def check_encoder(data, meta):
     name, options = _published_options(ENCODERS, spec_of(meta))
     encoder = ENCODERS[name](**options).eval()
     weights = {key.removeprefix("encoder."): value for key, value in weights_of(data, meta).items()}
-    assert {k: tuple(v.shape) for k, v in encoder.state_dict().items()} == {k: tuple(v.shape) for k, v in weights.items()}
+    assert {k: tuple(v.shape) for k, v in encoder.state_dict().items()} == {
+        k: tuple(v.shape) for k, v in weights.items()
+    }
     encoder.load_state_dict(weights)
     with torch.no_grad():
         features = encoder((torch.from_numpy(data["image"]) - 0.5) / 0.5)
@@ -69,7 +74,9 @@ def check_model(data, meta):
     policy = meta["cell_policy"]
     model.cell_policy = CellPolicy(policy["kind"], policy.get("scale_max", 4))
     weights = weights_of(data, meta)
-    load_weights(model, {key if key.startswith("encoder.") else f"decoder.{key}": value for key, value in weights.items()})
+    load_weights(
+        model, {key if key.startswith("encoder.") else f"decoder.{key}": value for key, value in weights.items()}
+    )
     image = torch.from_numpy(data["image"])
     sets = sorted({name.split("/")[0] for name in data.files if name.endswith("/coord")})
     assert sets
@@ -77,17 +84,30 @@ def check_model(data, meta):
         part = {key: torch.from_numpy(data[f"{name}/{key}"]) for key in ("coord", "cell", "out")}
         out = model(image, part["coord"], part["cell"])
         assert out.shape == part["out"].shape
-        stable = torch.from_numpy(data[f"{name}/stable"]) if f"{name}/stable" in data.files else torch.ones(out.shape[0], *out.shape[2:], dtype=torch.bool)
+        stable = (
+            torch.from_numpy(data[f"{name}/stable"])
+            if f"{name}/stable" in data.files
+            else torch.ones(out.shape[0], *out.shape[2:], dtype=torch.bool)
+        )
         assert stable.float().mean() > 0.5
         keep = stable[:, None].expand_as(out)
         atol = meta["tolerance"].get(f"{name}/out", meta["tolerance"]["out"])
-        np.testing.assert_allclose(out[keep].detach().numpy(), part["out"][keep].numpy(), rtol=0, atol=atol, err_msg=f"colours of {name}")
+        np.testing.assert_allclose(
+            out[keep].detach().numpy(), part["out"][keep].numpy(), rtol=0, atol=atol, err_msg=f"colours of {name}"
+        )
         if f"{name}/probe" in data.files:
             model.zero_grad()
             (out * torch.from_numpy(data[f"{name}/probe"])).sum().backward()
-            norms = {key if key.startswith("encoder.") else key.removeprefix("decoder."): p.grad.norm().item()
-                     for key, p in model.named_parameters() if p.grad is not None}
-            wanted = {key.split("/grad_norm/")[1]: float(data[key]) for key in data.files if key.startswith(f"{name}/grad_norm/")}
+            norms = {
+                key if key.startswith("encoder.") else key.removeprefix("decoder."): p.grad.norm().item()
+                for key, p in model.named_parameters()
+                if p.grad is not None
+            }
+            wanted = {
+                key.split("/grad_norm/")[1]: float(data[key])
+                for key in data.files
+                if key.startswith(f"{name}/grad_norm/")
+            }
             if not wanted:
                 continue  # too ill-conditioned for the published code itself: no norms were stored
             assert set(norms) == set(wanted)

@@ -1,4 +1,5 @@
 "The house rules that no single notebook can check: generated files, names, metadata, the direction of imports."
+
 import ast
 import configparser
 import dataclasses
@@ -24,7 +25,9 @@ MODULES = sorted(path for path in (ROOT / "inr_assr").rglob("*.py") if path.name
 
 def test_the_package_is_what_the_notebooks_export(tmp_path):
     for name in ("nbs", "inr_assr"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        shutil.copytree(
+            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        )
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for path in (tmp_path / "inr_assr").rglob("*.py"):
         if path.name != "__init__.py":
@@ -54,12 +57,16 @@ def test_notebook_is_tidy(path):
     outputs = json.dumps([cell.get("outputs", []) for cell in notebook.cells])
     assert not re.search(r"/(home|root|tmp|work|Users|private)/\w", outputs), "a machine's path in an output"
     assert "it/s]" not in outputs and '"output_type": "error"' not in outputs
-    assert not any("widgets" in cell.get("metadata", {}) for cell in notebook.cells) and "widgets" not in notebook.metadata
+    assert (
+        not any("widgets" in cell.get("metadata", {}) for cell in notebook.cells) and "widgets" not in notebook.metadata
+    )
 
 
 @pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.name[0].isdigit()], ids=lambda p: p.stem)
 def test_links_lead_somewhere(path):
-    text = "".join("".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "markdown")
+    text = "".join(
+        "".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "markdown"
+    )
     for link in re.findall(r"\]\(([^)#:]+\.ipynb)\)", text):
         assert (path.parent / link).exists(), link
 
@@ -68,7 +75,9 @@ def test_index_leads_through_all_notebooks_in_order():
     text = (ROOT / "nbs" / "index.ipynb").read_text()
     links = [link for link in re.findall(r"\]\(([a-z]+/[\w]+\.ipynb)\)", text)]
     numbered = list(dict.fromkeys(link for link in links if Path(link).name[0].isdigit()))
-    assert [Path(link).name for link in numbered[:-1] if numbered.count(link)] and set(numbered) == {p.relative_to(ROOT / "nbs").as_posix() for p in NOTEBOOKS if p.name[0].isdigit()}
+    assert [Path(link).name for link in numbered[:-1] if numbered.count(link)] and set(numbered) == {
+        p.relative_to(ROOT / "nbs").as_posix() for p in NOTEBOOKS if p.name[0].isdigit()
+    }
     assert numbered == sorted(numbered, key=lambda link: Path(link).name)
 
 
@@ -110,12 +119,31 @@ def test_every_module_imports_by_itself():
 
 def test_arrows_point_down():
     found = subprocess.run([sys.executable, "-m", "importlinter.cli", "lint"], cwd=ROOT, capture_output=True, text=True)
-    found = found if found.returncode != 1 or "No module" not in found.stderr else subprocess.run(["lint-imports"], cwd=ROOT, capture_output=True, text=True)
+    found = (
+        found
+        if found.returncode != 1 or "No module" not in found.stderr
+        else subprocess.run(["lint-imports"], cwd=ROOT, capture_output=True, text=True)
+    )
     assert found.returncode == 0, found.stdout + found.stderr
 
 
 def test_no_obvious_mistakes():
-    found = subprocess.run(["ruff", "check", "--select", "E9,F63,F7,F82,F401,F811", "--output-format", "concise", "inr_assr", "tests", "setup.py"], cwd=ROOT, capture_output=True, text=True)
+    found = subprocess.run(
+        [
+            "ruff",
+            "check",
+            "--select",
+            "E9,F63,F7,F82,F401,F811",
+            "--output-format",
+            "concise",
+            "inr_assr",
+            "tests",
+            "setup.py",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert found.returncode == 0, found.stdout
 
 
@@ -127,7 +155,9 @@ def test_top_level_names_are_lazy_and_there():
 def test_nothing_large_is_in_the_repository():
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    files = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
     sizes = {name: (ROOT / name).stat().st_size for name in files if name and (ROOT / name).exists()}
     assert max(sizes.values()) < 1_000_000
     assert sum(size for name, size in sizes.items() if name.startswith("tests/golden")) < 4_000_000

@@ -1,4 +1,5 @@
 "Training killed and started again ends as if nothing had happened; a folder belongs to one configuration."
+
 import os
 import re
 import signal
@@ -33,7 +34,9 @@ def same_run(one: Path, other: Path):
     a, b = (read_checkpoint(folder / "last.pth") for folder in (one, other))
     assert a["weights"].keys() == b["weights"].keys()
     assert all(torch.equal(a["weights"][key], b["weights"][key]) for key in a["weights"])
-    for x, y in zip(a["training"]["optimiser"]["state"].values(), b["training"]["optimiser"]["state"].values(), strict=True):
+    for x, y in zip(
+        a["training"]["optimiser"]["state"].values(), b["training"]["optimiser"]["state"].values(), strict=True
+    ):
         assert all(torch.equal(x[key], y[key]) for key in x)
     logs = [pd.read_csv(folder / "log.csv").drop(columns="seconds") for folder in (one, other)]
     assert logs[0].equals(logs[1]) and len(logs[0]) == 4
@@ -43,7 +46,9 @@ def same_run(one: Path, other: Path):
 def test_killed_after_an_epoch_and_resumed(after, photos, whole, tmp_path):
     "SIGKILL as soon as the epoch's line appears, then the same command again."
     words = [Path(sys.executable).with_name("inr-assr"), "train", *SMALL, "--data", photos, "--root", tmp_path, *WORDS]
-    process = subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        [str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     for line in process.stdout:
         if re.match(rf"epoch +{after} of 4", line):
             time.sleep(0.02 * after)
@@ -53,7 +58,9 @@ def test_killed_after_an_epoch_and_resumed(after, photos, whole, tmp_path):
     done = train(photos, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "going on from" in done.stdout or "complete" in done.stdout
-    assert not list((tmp_path / SMALL_FOLDER).glob(".*part*")) or after  # a torn temporary file is never taken for a checkpoint
+    assert (
+        not list((tmp_path / SMALL_FOLDER).glob(".*part*")) or after
+    )  # a torn temporary file is never taken for a checkpoint
     same_run(whole, tmp_path / SMALL_FOLDER)
 
 
@@ -64,11 +71,14 @@ def test_a_finished_run_is_left_alone(photos, whole):
     assert (whole / "last.pth").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("more, field", [
-    (("--epochs", 9), "recipe.epochs: 9 wanted, 4 in the folder"),
-    (("--seed", 4), "seed: 4 wanted, 3 in the folder"),
-    (("--option", "encoder.blocks=2"), "model.encoder_options.blocks: 2 wanted, 1 in the folder"),
-])
+@pytest.mark.parametrize(
+    "more, field",
+    [
+        (("--epochs", 9), "recipe.epochs: 9 wanted, 4 in the folder"),
+        (("--seed", 4), "seed: 4 wanted, 3 in the folder"),
+        (("--option", "encoder.blocks=2"), "model.encoder_options.blocks: 2 wanted, 1 in the folder"),
+    ],
+)
 def test_another_configuration_is_refused(more, field, photos, whole):
     before = {path.name: path.read_bytes() for path in whole.iterdir()}
     done = train(photos, whole.parent, *more)
@@ -92,7 +102,21 @@ def test_a_damaged_checkpoint_is_not_overwritten(photos, tmp_path):
 
 
 def test_interrupted_by_the_keyboard(photos, tmp_path):
-    words = [Path(sys.executable).with_name("inr-assr"), "train", *SMALL, "--data", photos, "--root", tmp_path, "--epochs", 500, "--iterations", 50, "--batch", 2]
+    words = [
+        Path(sys.executable).with_name("inr-assr"),
+        "train",
+        *SMALL,
+        "--data",
+        photos,
+        "--root",
+        tmp_path,
+        "--epochs",
+        500,
+        "--iterations",
+        50,
+        "--batch",
+        2,
+    ]
     process = subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
         if line.startswith("epoch"):

@@ -1,4 +1,5 @@
 "A 2K photo is enlarged in bounded memory: the result and one tile. Peak resident size is read by the operating system."
+
 import subprocess
 import sys
 
@@ -25,7 +26,9 @@ print(peak() - start, *out.shape)
 
 @pytest.mark.parametrize("height, width, scale", [(1356, 2040, 2), (1356, 2040, 4), (1356, 2040, 2.7), (400, 500, 12)])
 def test_upscale_stays_under_1500_mb(height, width, scale):
-    done = subprocess.run([sys.executable, "-c", CODE, str(height), str(width), str(scale)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, str(height), str(width), str(scale)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     grown, *shape = done.stdout.split()
     assert [int(n) for n in shape] == [1, 3, round(height * scale), round(width * scale)]

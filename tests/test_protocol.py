@@ -1,4 +1,5 @@
 "Numbers that others printed, from pictures that others made: resampling, metrics, the LIIF authors' weights."
+
 import csv
 import shutil
 
@@ -16,9 +17,27 @@ from inr_assr.testing.results import means, read_rows
 LIIF = {"Set5": (37.9877, 34.3997, 32.2375), "Set14": (33.6621, 30.3421, 28.6181)}  # luma PSNR at x2, x3, x4
 BICUBIC = {"Set5": (33.673, 30.403, 28.429), "Set14": (30.323, 27.628, 26.085), "B100": (29.559, 27.209, 25.961)}
 RCAN = {  # printed by its authors' MATLAB code: PSNR and SSIM on luma
-    2: {"baby": (38.979958, 0.968184), "bird": (43.639850, 0.990903), "butterfly": (36.058756, 0.980312), "head": (36.075233, 0.892380), "woman": (36.617042, 0.975444)},
-    3: {"baby": (35.803059, 0.931255), "bird": (38.794508, 0.974730), "butterfly": (31.812360, 0.956393), "head": (34.238129, 0.839170), "woman": (33.062721, 0.947882)},
-    4: {"baby": (33.948246, 0.896239), "bird": (35.904838, 0.951746), "butterfly": (29.359312, 0.934269), "head": (33.010323, 0.799064), "woman": (30.945093, 0.919886)},
+    2: {
+        "baby": (38.979958, 0.968184),
+        "bird": (43.639850, 0.990903),
+        "butterfly": (36.058756, 0.980312),
+        "head": (36.075233, 0.892380),
+        "woman": (36.617042, 0.975444),
+    },
+    3: {
+        "baby": (35.803059, 0.931255),
+        "bird": (38.794508, 0.974730),
+        "butterfly": (31.812360, 0.956393),
+        "head": (34.238129, 0.839170),
+        "woman": (33.062721, 0.947882),
+    },
+    4: {
+        "baby": (33.948246, 0.896239),
+        "bird": (35.904838, 0.951746),
+        "butterfly": (29.359312, 0.934269),
+        "head": (33.010323, 0.799064),
+        "woman": (30.945093, 0.919886),
+    },
 }
 
 
@@ -35,7 +54,9 @@ def test_matlab_bicubic_makes_the_benchmark_files_bit_by_bit(benchmark, scale):
         hr = np.asarray(Image.open(path))  # as stored: one of Set14 is grey
         height, width = (n // scale for n in hr.shape[:2])
         made = resize_matlab(hr[: height * scale, : width * scale], (height, width))
-        assert np.array_equal(made, np.asarray(Image.open(root / "LR_bicubic" / f"X{scale}" / f"{path.stem}x{scale}.png"))), path.name
+        assert np.array_equal(
+            made, np.asarray(Image.open(root / "LR_bicubic" / f"X{scale}" / f"{path.stem}x{scale}.png"))
+        ), path.name
         checked += 1
     assert checked == {"Set5": 5, "Set14": 14}[benchmark]
 
@@ -51,7 +72,9 @@ def test_pillow_bicubic_is_pillows(size):
         across = Image.fromarray(picture).resize((size[1], picture.shape[0]), Image.Resampling.BICUBIC)
         assert np.array_equal(made, np.asarray(across.resize((size[1], size[0]), Image.Resampling.BICUBIC)))
         if (picture.shape[0] - size[0]) <= 2 * (picture.shape[1] - size[1]):
-            assert np.array_equal(made, np.asarray(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.BICUBIC)))
+            assert np.array_equal(
+                made, np.asarray(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+            )
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -68,7 +91,20 @@ def test_psnr_and_ssim_are_the_authors_matlab_prints(scale):
 @pytest.mark.parametrize("benchmark", BICUBIC)
 def test_bicubic_baseline(benchmark, tmp_path):
     root = shared("data", benchmark).parent
-    done = cli("test", "--bicubic", "--benchmark", benchmark, "--data", root, "--scales", "2,3,4", "--metrics", "psnr_y", "--out", tmp_path / "rows.csv")
+    done = cli(
+        "test",
+        "--bicubic",
+        "--benchmark",
+        benchmark,
+        "--data",
+        root,
+        "--scales",
+        "2,3,4",
+        "--metrics",
+        "psnr_y",
+        "--out",
+        tmp_path / "rows.csv",
+    )
     assert done.returncode == 0, done.stderr
     for scale, value in zip("234", BICUBIC[benchmark], strict=True):
         assert means_of(tmp_path / "rows.csv")[scale] == pytest.approx(value, abs=0.003)
@@ -76,7 +112,21 @@ def test_bicubic_baseline(benchmark, tmp_path):
 
 def check_liif(benchmark, folder):
     weights, root = shared("weights", "edsr-baseline-liif.pth"), shared("data", benchmark).parent
-    done = cli("test", "--weights", weights, "--benchmark", benchmark, "--data", root, "--scales", "2,3,4", "--metrics", "psnr_y", "--out", folder / "rows.csv")
+    done = cli(
+        "test",
+        "--weights",
+        weights,
+        "--benchmark",
+        benchmark,
+        "--data",
+        root,
+        "--scales",
+        "2,3,4",
+        "--metrics",
+        "psnr_y",
+        "--out",
+        folder / "rows.csv",
+    )
     assert done.returncode == 0, done.stderr
     for scale, value in zip("234", LIIF[benchmark], strict=True):
         assert means_of(folder / "rows.csv")[scale] == pytest.approx(value, abs=0.003)
@@ -98,14 +148,50 @@ def test_a_grey_file_is_three_equal_channels():
 
 def test_rows_are_tidy(tmp_path):
     root = shared("data", "Set5").parent
-    assert cli("test", "--bicubic", "--benchmark", "Set5", "--data", root, "--scales", "2,2x3.5", "--profile", "ours", "--out", tmp_path / "rows.csv").returncode == 0
+    assert (
+        cli(
+            "test",
+            "--bicubic",
+            "--benchmark",
+            "Set5",
+            "--data",
+            root,
+            "--scales",
+            "2,2x3.5",
+            "--profile",
+            "ours",
+            "--out",
+            tmp_path / "rows.csv",
+        ).returncode
+        == 0
+    )
     with open(tmp_path / "rows.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     wanted = "run encoder decoder recipe seed benchmark scale profile tiling image metric value seconds version commit".split()
     assert set(wanted) <= set(rows[0]) and len(rows) == 5 * 2 * 3
-    assert {row["scale"] for row in rows} == {"2", "2x3.5"} and {row["metric"] for row in rows} == {"psnr_y", "psnr_rgb", "ssim_y"}
+    assert {row["scale"] for row in rows} == {"2", "2x3.5"} and {row["metric"] for row in rows} == {
+        "psnr_y",
+        "psnr_rgb",
+        "ssim_y",
+    }
     parquet = tmp_path / "rows.parquet"
-    assert cli("test", "--bicubic", "--benchmark", "Set5", "--data", root, "--scales", "2,2x3.5", "--profile", "ours", "--out", parquet).returncode == 0
+    assert (
+        cli(
+            "test",
+            "--bicubic",
+            "--benchmark",
+            "Set5",
+            "--data",
+            root,
+            "--scales",
+            "2,2x3.5",
+            "--profile",
+            "ours",
+            "--out",
+            parquet,
+        ).returncode
+        == 0
+    )
     one, other = pd.read_csv(tmp_path / "rows.csv"), pd.read_parquet(parquet)
     assert one.value.tolist() == other.value.tolist()
 
@@ -113,7 +199,18 @@ def test_rows_are_tidy(tmp_path):
 def test_a_wrong_lr_folder_never_gives_a_wrong_mean(tmp_path):
     for part in ("HR", "LR_bicubic/X2"):
         shutil.copytree(shared("data", "Set5", *part.split("/")), tmp_path / "Set5" / part)
-    words = ("test", "--bicubic", "--benchmark", "Set5", "--data", tmp_path, "--scales", "2", "--out", tmp_path / "rows.csv")
+    words = (
+        "test",
+        "--bicubic",
+        "--benchmark",
+        "Set5",
+        "--data",
+        tmp_path,
+        "--scales",
+        "2",
+        "--out",
+        tmp_path / "rows.csv",
+    )
     (tmp_path / "Set5/LR_bicubic/X2/.DS_Store").write_text("stray")
     assert cli(*words).returncode == 0  # a hidden file is no picture
     (tmp_path / "Set5/LR_bicubic/X2/birdx2.png").rename(tmp_path / "Set5/LR_bicubic/X2/brdx2.png")

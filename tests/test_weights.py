@@ -1,4 +1,5 @@
 "Known weights are fetched once, by checksum, from the first address that has them; without a net that is one line."
+
 import shutil
 import threading
 from functools import partial
@@ -33,7 +34,12 @@ def test_fetched_once_and_checked(site, weights, tmp_path, monkeypatch):
     folder, address = site
     shutil.copy(weights, folder / "right.pth")
     (folder / "wrong.pth").write_bytes(b"something else")
-    known = {"file": "small.pth", "sha256": sha256_of(weights), "about": "", "addresses": [f"{address}/none.pth", f"{address}/wrong.pth", f"{address}/right.pth"]}
+    known = {
+        "file": "small.pth",
+        "sha256": sha256_of(weights),
+        "about": "",
+        "addresses": [f"{address}/none.pth", f"{address}/wrong.pth", f"{address}/right.pth"],
+    }
     monkeypatch.setenv("INR_ASSR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(checkpoints.WEIGHTS._entries, "edsr-baseline-liif", known)
     Quiet.asked.clear()
@@ -48,7 +54,9 @@ def test_fetched_once_and_checked(site, weights, tmp_path, monkeypatch):
 
 
 def test_no_net_is_one_line(tmp_path, monkeypatch):
-    known = checkpoints.WEIGHTS["edsr-baseline-liif"] | {"addresses": ["http://127.0.0.1:9/a.pth", "http://127.0.0.1:9/b.pth"]}
+    known = checkpoints.WEIGHTS["edsr-baseline-liif"] | {
+        "addresses": ["http://127.0.0.1:9/a.pth", "http://127.0.0.1:9/b.pth"]
+    }
     monkeypatch.setenv("INR_ASSR_CACHE", str(tmp_path))
     monkeypatch.setitem(checkpoints.WEIGHTS._entries, "edsr-baseline-liif", known)
     with pytest.raises(InputError, match="could not be had from 2 addresses") as caught:
@@ -65,5 +73,16 @@ def test_the_authors_file_is_the_one_that_is_known():
 
 def test_the_authors_file_through_upscale(photos, tmp_path):
     path = shared("weights", "edsr-baseline-liif.pth")
-    done = cli("upscale", photos / "coffee.png", "-o", tmp_path / "large.png", "--weights", path, "--scale", "1.7", "--device", "cpu")
+    done = cli(
+        "upscale",
+        photos / "coffee.png",
+        "-o",
+        tmp_path / "large.png",
+        "--weights",
+        path,
+        "--scale",
+        "1.7",
+        "--device",
+        "cpu",
+    )
     assert done.returncode == 0 and "130x120 -> 221x204" in done.stdout

@@ -44,7 +44,9 @@ class Benchmark:
     def missing(self, root: str | Path) -> str:
         "A word on an incomplete set; empty where it is complete or its size unknown."
         found = len(find_pictures(self.hr_folder(root), "HR"))
-        return f"{self.name} has {found} pictures here, {self.count} in full" if self.count and found != self.count else ""
+        return (
+            f"{self.name} has {found} pictures here, {self.count} in full" if self.count and found != self.count else ""
+        )
 
 
 for row in (
@@ -55,8 +57,14 @@ for row in (
     Benchmark("Manga109", "BENCHMARK", count=109),
     Benchmark("CelebA-HQ", "BENCHMARK", hr="{name}", lr=()),
     Benchmark("SVT", "BENCHMARK", hr="{name}", lr=()),
-    Benchmark("DIV2K", "DIV2K", hr="{name}/DIV2K_valid_HR", lr=("{name}/DIV2K_valid_LRbicx{scale}", "{name}/DIV2K_valid_LR_bicubic/X{scale}"),
-              scales=(2, 3, 4, 6, 12, 18, 24, 30), count=100),
+    Benchmark(
+        "DIV2K",
+        "DIV2K",
+        hr="{name}/DIV2K_valid_HR",
+        lr=("{name}/DIV2K_valid_LRbicx{scale}", "{name}/DIV2K_valid_LR_bicubic/X{scale}"),
+        scales=(2, 3, 4, 6, 12, 18, 24, 30),
+        count=100,
+    ),
 ):
     BENCHMARKS.register(row.name, aliases=("CelebA_HQ",) if row.name == "CelebA-HQ" else ())(row)
 
@@ -73,4 +81,6 @@ def find_benchmark(
             return Benchmark(folder.name, "BENCHMARK"), folder.parent
         if folder.is_dir():
             return Benchmark(folder.name, "BENCHMARK", hr="{name}", lr=()), folder.parent
-    raise InputError(f"benchmark: {str(name)!r} is neither known nor a folder.{near(plain_name(name), BENCHMARKS)} Valid: {', '.join(BENCHMARKS)}, or a folder of pictures.")
+    raise InputError(
+        f"benchmark: {str(name)!r} is neither known nor a folder.{near(plain_name(name), BENCHMARKS)} Valid: {', '.join(BENCHMARKS)}, or a folder of pictures."
+    )

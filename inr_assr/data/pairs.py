@@ -53,12 +53,23 @@ def match_files(
     small = {path.stem: path for path in find_pictures(lr_folder, "LR")}
     pairs = []
     for stem, path in large.items():
-        partner = next((small.pop(s) for s in (f"{stem}x{scale:g}", stem, f"{stem}_x{scale:g}", f"{stem}X{scale:g}") if s in small), None)
+        partner = next(
+            (
+                small.pop(s)
+                for s in (f"{stem}x{scale:g}", stem, f"{stem}_x{scale:g}", f"{stem}X{scale:g}")
+                if s in small
+            ),
+            None,
+        )
         if partner is None:
-            raise InputError(f"LR: no file for {path.name!r} in {str(lr_folder)!r}; looked for {stem}x{scale:g}.png and the like.")
+            raise InputError(
+                f"LR: no file for {path.name!r} in {str(lr_folder)!r}; looked for {stem}x{scale:g}.png and the like."
+            )
         pairs.append((path, partner))
     if small:
-        raise InputError(f"HR: {len(small)} LR files have no partner in {str(hr_folder)!r}, the first is {next(iter(small.values())).name!r}.")
+        raise InputError(
+            f"HR: {len(small)} LR files have no partner in {str(hr_folder)!r}, the first is {next(iter(small.values())).name!r}."
+        )
     return pairs
 
 

@@ -26,7 +26,9 @@ def find_pictures(
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{field}: no folder {str(folder)!r}.")
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
+    found = sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
+    )
     if not found:
         raise InputError(f"{field}: no picture in {str(folder)!r}; looked for {', '.join(SUFFIXES)}.")
     return found
@@ -64,7 +66,9 @@ class PictureStore:
         good = {path: picture for path, picture in read.items() if not isinstance(picture, str)}
         bad = {path.name: reason for path, reason in read.items() if isinstance(reason, str)}
         if not good:
-            raise InputError(f"{field}: no picture in {str(folder)!r} can be used; {next(iter(bad))}: {next(iter(bad.values()))}")
+            raise InputError(
+                f"{field}: no picture in {str(folder)!r} can be used; {next(iter(bad))}: {next(iter(bad.values()))}"
+            )
         return cls([path.stem for path in good], list(good.values()), bad)
 
     def __len__(self) -> int:
@@ -113,7 +117,9 @@ def demo_photo(
 
         return np.asarray(load_sample_image(f"{name}.jpg"))
     except ImportError:
-        raise InputError(f"demo photo {name!r}: needs scikit-image and scikit-learn; pip install 'inr_assr[demo]'.") from None
+        raise InputError(
+            f"demo photo {name!r}: needs scikit-image and scikit-learn; pip install 'inr_assr[demo]'."
+        ) from None
 
 
 def write_demo_photos(

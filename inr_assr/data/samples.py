@@ -44,11 +44,15 @@ class Samples:
         check_choice("sampling", self.sampling, ["random"])
         low, high = self.scale_range
         if not 1 <= low <= high:
-            raise InputError(f"scale_range: {low:g} to {high:g} does not fit; give two scales of at least 1, the smaller first.")
+            raise InputError(
+                f"scale_range: {low:g} to {high:g} does not fit; give two scales of at least 1, the smaller first."
+            )
         side = round(self.patch * low)
         small = [name for name, p in zip(self.store.names, self.store.pictures, strict=True) if min(p.shape[:2]) < side]
         if small:
-            raise InputError(f"data: {small[0]!r} is smaller than the {side} pixels of a crop at scale {low:g}; read the folder with smallest={side}.")
+            raise InputError(
+                f"data: {small[0]!r} is smaller than the {side} pixels of a crop at scale {low:g}; read the folder with smallest={side}."
+            )
 
     def limited(self) -> list[str]:
         "Names of pictures too small for a crop at the largest scale; they give crops up to their own side."
@@ -91,10 +95,17 @@ class Samples:
     def _collate(self, samples: list, device) -> Batch:
         small, rows, columns, colours, sides, scales = zip(*samples, strict=True)
         layout = (len(samples), self.patch, self.patch)
-        coord = torch.stack([
-            torch.stack([pixel_centres(side)[torch.from_numpy(r)], pixel_centres(side)[torch.from_numpy(c)]], -1)
-            for side, r, c in zip(sides, rows, columns, strict=True)
-        ])
+        coord = torch.stack(
+            [
+                torch.stack([pixel_centres(side)[torch.from_numpy(r)], pixel_centres(side)[torch.from_numpy(c)]], -1)
+                for side, r, c in zip(sides, rows, columns, strict=True)
+            ]
+        )
         target = torch.tensor([[side, side] for side in sides], dtype=torch.float32, device=device)
         queries = Queries.points((self.patch, self.patch), coord.reshape(*layout, 2).to(device), target)
-        return Batch(to_tensor(np.stack(small), device), queries, to_tensor(np.stack(colours).reshape(*layout, 3), device), list(scales))
+        return Batch(
+            to_tensor(np.stack(small), device),
+            queries,
+            to_tensor(np.stack(colours).reshape(*layout, 3), device),
+            list(scales),
+        )

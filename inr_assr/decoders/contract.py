@@ -24,7 +24,9 @@ class Decoder(nn.Module):
     context: str = "point"  # "point": a colour depends on its own query; "set": on all queries of the call
     reach: int | None  # how many feature pixels to each side it reads; None: all
     live_channels: int  # float maps of LR size that `prepare` keeps; for the memory plan
-    cell_policy: ClassVar[CellPolicy] = CellPolicy("none")  # what its authors do to cells beyond training when they test
+    cell_policy: ClassVar[CellPolicy] = CellPolicy(
+        "none"
+    )  # what its authors do to cells beyond training when they test
 
     presets: ClassVar[dict[str, dict]] = {}  # further names of `build_model` and their options
     published: ClassVar[dict[str, dict]] = {}  # names in the published codes' files and their options here

@@ -42,7 +42,9 @@ class LTE(Decoder):
         super().__init__()
         width = check_number("decoder.width", width, 2, whole=True)
         if width % 2:
-            raise InputError(f"decoder.width: {width} is odd; half of it are cosines and half sines, so give an even number.")
+            raise InputError(
+                f"decoder.width: {width} is odd; half of it are cosines and half sines, so give an even number."
+            )
         self.coef, self.freq = nn.Conv2d(channels, width, 3, padding=1), nn.Conv2d(channels, width, 3, padding=1)
         self.phase = nn.Linear(2, width // 2, bias=False)
         self.imnet = MLP(width, 3, [check_number("decoder.hidden", w, 1, whole=True) for w in hidden])
@@ -50,7 +52,9 @@ class LTE(Decoder):
         self.live_channels = 2 * width + 3
 
     def prepare(self, features: Tensor, image: Tensor) -> LTEState:
-        return LTEState(as_rows(self.coef(features)), as_rows(self.freq(features)), as_rows(image), tuple(features.shape[-2:]))
+        return LTEState(
+            as_rows(self.coef(features)), as_rows(self.freq(features)), as_rows(image), tuple(features.shape[-2:])
+        )
 
     def query(self, state: LTEState, queries: Queries) -> Tensor:
         near = queries.corners(state.size)
@@ -58,9 +62,13 @@ class LTE(Decoder):
         with torch.autocast(amplitude.device.type, enabled=False):  # angles stay in full precision
             frequency = take(state.frequency, near.index).to(near.offset.dtype).unflatten(-1, (-1, 2))
             phase = self.phase(queries.relative_cell(state.size).to(self.phase.weight.dtype))[:, None, None]
-            angle = math.pi * (frequency[..., 0] * near.offset[..., :1] + frequency[..., 1] * near.offset[..., 1:] + phase)
+            angle = math.pi * (
+                frequency[..., 0] * near.offset[..., :1] + frequency[..., 1] * near.offset[..., 1:] + phase
+            )
             wave = torch.cat([angle.cos(), angle.sin()], -1)
-            bilinear = (take(state.image, near.index) * near.weight).sum(1)  # the corners' shares are bilinear interpolation
+            bilinear = (take(state.image, near.index) * near.weight).sum(
+                1
+            )  # the corners' shares are bilinear interpolation
         x = self.imnet.layers[:-1](amplitude * wave)
         x = (x * near.weight).sum(1)  # blend before the last layer: it is linear, and the weights sum to 1
         return (self.imnet.layers[-1](x) + bilinear).movedim(-1, 1).unflatten(-1, queries.shape)

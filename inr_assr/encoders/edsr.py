@@ -63,10 +63,15 @@ class EDSR(Encoder):
         res_scale = defaults[2] if res_scale is None else check_number("encoder.res_scale", res_scale)
         self.sub_mean, self.add_mean = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)  # in published files, never called
         for layer, sign in ((self.sub_mean, -1), (self.add_mean, 1)):
-            layer.weight.data, layer.bias.data = torch.eye(3)[..., None, None], sign * torch.tensor([0.4488, 0.4371, 0.4040])
+            layer.weight.data, layer.bias.data = (
+                torch.eye(3)[..., None, None],
+                sign * torch.tensor([0.4488, 0.4371, 0.4040]),
+            )
             layer.requires_grad_(False)
         self.head = nn.Sequential(conv3(3, features))
-        self.body = nn.Sequential(*(ResidualBlock(features, res_scale) for _ in range(blocks)), conv3(features, features))
+        self.body = nn.Sequential(
+            *(ResidualBlock(features, res_scale) for _ in range(blocks)), conv3(features, features)
+        )
         if upsampling is not None:
             self.tail = upsampler(features, int(check_choice("encoder.upsampling", str(upsampling), ["2", "3", "4"])))
         self.magnifies = int(upsampling or 1)

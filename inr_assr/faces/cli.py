@@ -29,7 +29,9 @@ class Parser(argparse.ArgumentParser):
             for word in (word.partition("=")[0] for word in args[1:] if word.startswith("--")):
                 if word not in known and word != "--":
                     found = difflib.get_close_matches(word, known, 1)
-                    commands[args[0]].error(f"{word} is no option of {args[0]}" + (f". Did you mean {found[0]}?" if found else ""))
+                    commands[args[0]].error(
+                        f"{word} is no option of {args[0]}" + (f". Did you mean {found[0]}?" if found else "")
+                    )
         return super().parse_args(args, namespace)
 
     def error(self, message: str):
@@ -39,8 +41,11 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> Parser:
     "All commands and their options."
-    parser = Parser(prog="inr-assr", description="Arbitrary-scale super-resolution with implicit neural representations.",
-                    epilog="inr-assr COMMAND --help tells the options of a command.")
+    parser = Parser(
+        prog="inr-assr",
+        description="Arbitrary-scale super-resolution with implicit neural representations.",
+        epilog="inr-assr COMMAND --help tells the options of a command.",
+    )
     parser.add_argument("--version", action="version", version=f"inr-assr {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -50,27 +55,51 @@ def build_parser() -> Parser:
         return sub
 
     def options(sub):
-        sub.add_argument("--option", action="append", default=[], metavar="PART.NAME=VALUE",
-                         help="an option of encoder, decoder or recipe: encoder.blocks=4, decoder.hidden=[64,64], recipe.patch=24; may be repeated")
+        sub.add_argument(
+            "--option",
+            action="append",
+            default=[],
+            metavar="PART.NAME=VALUE",
+            help="an option of encoder, decoder or recipe: encoder.blocks=4, decoder.hidden=[64,64], recipe.patch=24; may be repeated",
+        )
 
     def device(sub):
-        sub.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1 ... (default: auto)")
+        sub.add_argument(
+            "--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1 ... (default: auto)"
+        )
 
-    sub = command("upscale", upscale, "enlarge a picture, or all pictures of a folder",
-                  "example:\n  inr-assr upscale photo.jpg -o large.png --weights edsr-baseline-liif --scale 3.7")
+    sub = command(
+        "upscale",
+        upscale,
+        "enlarge a picture, or all pictures of a folder",
+        "example:\n  inr-assr upscale photo.jpg -o large.png --weights edsr-baseline-liif --scale 3.7",
+    )
     sub.add_argument("input", metavar="IN", help="a picture or a folder of pictures")
     sub.add_argument("-o", "--output", required=True, metavar="OUT", help="a file for a file, a folder for a folder")
-    sub.add_argument("--weights", required=True, metavar="FILE", help="a checkpoint, ours or a published code's, or a known name (see inr-assr models)")
+    sub.add_argument(
+        "--weights",
+        required=True,
+        metavar="FILE",
+        help="a checkpoint, ours or a published code's, or a known name (see inr-assr models)",
+    )
     size = sub.add_mutually_exclusive_group(required=True)
     size.add_argument("--scale", help="3.7, or 2x3.5 for height x width")
     size.add_argument("--size", metavar="HxW", help="the wanted height x width in pixels")
-    sub.add_argument("--tiling", default="auto", help="auto (by memory), whole, or the side of a tile in pixels; the answer is the same (default: auto)")
+    sub.add_argument(
+        "--tiling",
+        default="auto",
+        help="auto (by memory), whole, or the side of a tile in pixels; the answer is the same (default: auto)",
+    )
     device(sub)
 
-    sub = command("test", test, "test a checkpoint, or bicubic, on a benchmark or a folder of pictures",
-                  "ROOT holds the benchmarks: ROOT/Set5/HR, ROOT/Set5/LR_bicubic/X2 and so on.\n\nexamples:\n"
-                  "  inr-assr test --weights edsr-baseline-liif --benchmark Set5 --data datasets --scales 2,3,4 --out rows.csv\n"
-                  "  inr-assr test --bicubic --benchmark my_photos --data . --scales 2,2.5,2x3.5 --profile ours")
+    sub = command(
+        "test",
+        test,
+        "test a checkpoint, or bicubic, on a benchmark or a folder of pictures",
+        "ROOT holds the benchmarks: ROOT/Set5/HR, ROOT/Set5/LR_bicubic/X2 and so on.\n\nexamples:\n"
+        "  inr-assr test --weights edsr-baseline-liif --benchmark Set5 --data datasets --scales 2,3,4 --out rows.csv\n"
+        "  inr-assr test --bicubic --benchmark my_photos --data . --scales 2,2.5,2x3.5 --profile ours",
+    )
     what = sub.add_argument_group("what is tested (one of)")
     what.add_argument("--weights", metavar="FILE", help="a checkpoint or a known name")
     what.add_argument("--bicubic", action="store_true", help="plain bicubic enlargement")
@@ -81,7 +110,9 @@ def build_parser() -> Parser:
     what.add_argument("--patch", type=int, help="its patch, where it was not the recipe's own")
     what.add_argument("--checkpoint", default="last", help="last, best or the number of an epoch (default: last)")
     sub.add_argument("--benchmark", required=True, help="Set5, ... (see inr-assr benchmarks), or a folder of pictures")
-    sub.add_argument("--data", default="datasets", metavar="ROOT", help="folder that holds the benchmarks (default: datasets)")
+    sub.add_argument(
+        "--data", default="datasets", metavar="ROOT", help="folder that holds the benchmarks (default: datasets)"
+    )
     sub.add_argument("--scales", help="2,3,4 or 2,2.5,2x3.5 (default: those that papers report for the benchmark)")
     sub.add_argument("--profile", default="liif", help="protocol: liif, ours (default: liif)")
     sub.add_argument("--metrics", default="psnr_y,psnr_rgb,ssim_y", help="default: psnr_y,psnr_rgb,ssim_y")
@@ -93,36 +124,55 @@ def build_parser() -> Parser:
     sub.add_argument("--save", metavar="FOLDER", help="keep the restored pictures there")
     device(sub)
 
-    sub = command("train", train, "train a model by a recipe; goes on where it was interrupted",
-                  "example:\n  inr-assr train --encoder EDSR --decoder LIIF --recipe TrainSimple --data photos --root outputs \\\n"
-                  "      --epochs 5 --iterations 100 --batch 8 --option encoder.blocks=4 --option encoder.features=16")
+    sub = command(
+        "train",
+        train,
+        "train a model by a recipe; goes on where it was interrupted",
+        "example:\n  inr-assr train --encoder EDSR --decoder LIIF --recipe TrainSimple --data photos --root outputs \\\n"
+        "      --epochs 5 --iterations 100 --batch 8 --option encoder.blocks=4 --option encoder.features=16",
+    )
     sub.add_argument("--encoder", required=True, help="EDSR, ... (see inr-assr models)")
     sub.add_argument("--decoder", required=True, help="LIIF, LTE, ...")
     sub.add_argument("--recipe", default="TrainSimple", help="see inr-assr recipes (default: TrainSimple)")
     sub.add_argument("--data", required=True, metavar="FOLDER", help="training pictures")
-    sub.add_argument("--valid", metavar="FOLDER", help="validation pictures (default: a tenth of the training pictures is held out)")
+    sub.add_argument(
+        "--valid", metavar="FOLDER", help="validation pictures (default: a tenth of the training pictures is held out)"
+    )
     sub.add_argument("--root", default=".", help="checkpoints go into a folder below it (default: .)")
     for name, what in (("epochs", "epochs"), ("iterations", "batches an epoch"), ("batch", "samples a batch")):
         sub.add_argument(f"--{name}", help=f"{what}, where other than the recipe's")
     sub.add_argument("--seed", default="0", help="default: 0")
-    sub.add_argument("--keep-every", default="0", metavar="N", help="keep epoch_N.pth for every N epochs (default: none)")
+    sub.add_argument(
+        "--keep-every", default="0", metavar="N", help="keep epoch_N.pth for every N epochs (default: none)"
+    )
     options(sub)
     device(sub)
 
-    sub = command("report", report, "make one self-contained HTML page from results files",
-                  "example:\n  inr-assr report rows.csv --out report.html --picture photo.png --scale 4 --weights edsr-baseline-liif")
+    sub = command(
+        "report",
+        report,
+        "make one self-contained HTML page from results files",
+        "example:\n  inr-assr report rows.csv --out report.html --picture photo.png --scale 4 --weights edsr-baseline-liif",
+    )
     sub.add_argument("rows", nargs="+", metavar="ROWS", help="results files, or folders that hold rows*.csv")
     sub.add_argument("--out", default="report.html", help="default: report.html")
     sub.add_argument("--title", default="Arbitrary-scale super-resolution: results")
     sub.add_argument("--metric", default="psnr_y", help="of the curves (default: psnr_y)")
-    sub.add_argument("--picture", help="a large picture to show side by side, restored by bicubic and each of --weights")
+    sub.add_argument(
+        "--picture", help="a large picture to show side by side, restored by bicubic and each of --weights"
+    )
     sub.add_argument("--scale", default="4", help="of that picture (default: 4)")
     sub.add_argument("--weights", nargs="*", default=[], metavar="FILE")
 
     command("recipes", recipes, "list the training recipes")
     command("benchmarks", benchmarks, "list the benchmarks")
     command("models", models, "list encoders, decoders and known published weights")
-    sub = command("run", run, "execute a runner notebook of nbs/runs, strictly", "example:\n  inr-assr run nbs/runs/train.ipynb -o outputs/train.ipynb -p recipe TrainSimple -p smoke True")
+    sub = command(
+        "run",
+        run,
+        "execute a runner notebook of nbs/runs, strictly",
+        "example:\n  inr-assr run nbs/runs/train.ipynb -o outputs/train.ipynb -p recipe TrainSimple -p smoke True",
+    )
     sub.add_argument("notebook")
     sub.add_argument("-o", "--output", required=True, help="where the executed notebook goes")
     sub.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
@@ -157,13 +207,25 @@ def test(a) -> int:
 
     named = [a.encoder, a.decoder, a.recipe]
     if bool(a.weights) + bool(a.bicubic) + any(named) != 1 or (any(named) and not all(named)):
-        raise InputError("test: give one of --weights FILE, --bicubic, or all of --encoder, --decoder, --recipe (and --root).")
+        raise InputError(
+            "test: give one of --weights FILE, --bicubic, or all of --encoder, --decoder, --recipe (and --root)."
+        )
     strategy = Strategy(a.strategy, a.breakdown_patch_size, a.overlap)
     if a.bicubic:
         method = Method.bicubic()
     else:
         method = Method.load(a.weights or _trained(a), pick_device(a.device), a.name)
-    test_job(method, a.benchmark, a.data, parse_list(a.scales) if a.scales else None, a.profile, parse_list(a.metrics), strategy, a.out, a.save)
+    test_job(
+        method,
+        a.benchmark,
+        a.data,
+        parse_list(a.scales) if a.scales else None,
+        a.profile,
+        parse_list(a.metrics),
+        strategy,
+        a.out,
+        a.save,
+    )
     return 0
 
 
@@ -176,9 +238,21 @@ def _trained(a):
     from inr_assr.training.recipes import RECIPES
 
     row = next((RECIPES[n] for n in RECIPES if RECIPES[n].kind.lower() == a.recipe.lower()), None) or RECIPES[a.recipe]
-    path = checkpoint_file(model_folder(ENCODERS.name_of(a.encoder), DECODERS.name_of(a.decoder), row.kind, a.patch or row.patch, row.scale_range, a.root), a.checkpoint)
+    path = checkpoint_file(
+        model_folder(
+            ENCODERS.name_of(a.encoder),
+            DECODERS.name_of(a.decoder),
+            row.kind,
+            a.patch or row.patch,
+            row.scale_range,
+            a.root,
+        ),
+        a.checkpoint,
+    )
     if not path.is_file():
-        raise InputError(f"weights: no checkpoint {str(path)!r}; check --encoder, --decoder, --recipe, --patch, --checkpoint and --root.")
+        raise InputError(
+            f"weights: no checkpoint {str(path)!r}; check --encoder, --decoder, --recipe, --patch, --checkpoint and --root."
+        )
     return path
 
 
@@ -189,10 +263,26 @@ def train(a) -> int:
     from inr_assr.training.recipes import recipe
 
     parts = parse_options(a.option)
-    given = {name: check_number(name, getattr(a, name), 1, whole=True) for name in ("epochs", "iterations", "batch") if getattr(a, name) is not None}
+    given = {
+        name: check_number(name, getattr(a, name), 1, whole=True)
+        for name in ("epochs", "iterations", "batch")
+        if getattr(a, name) is not None
+    }
     chosen = recipe(a.recipe, **{**parts["recipe"], **given})
     keep = check_number("keep-every", a.keep_every, 0, whole=True)
-    train_job(a.encoder, a.decoder, chosen, a.data, a.valid, a.root, a.seed, a.device, parts["encoder"], parts["decoder"], keep)
+    train_job(
+        a.encoder,
+        a.decoder,
+        chosen,
+        a.data,
+        a.valid,
+        a.root,
+        a.seed,
+        a.device,
+        parts["encoder"],
+        parts["decoder"],
+        keep,
+    )
     return 0
 
 
@@ -208,7 +298,23 @@ def report(a) -> int:
 def recipes(a) -> int:
     from inr_assr.training.recipes import recipe_table
 
-    print(recipe_table()[["kind", "loss", "patch", "scale_min", "scale_max", "learning_rate", "schedule", "batch", "epochs", "iterations", "ready"]].to_string())
+    print(
+        recipe_table()[
+            [
+                "kind",
+                "loss",
+                "patch",
+                "scale_min",
+                "scale_max",
+                "learning_rate",
+                "schedule",
+                "batch",
+                "epochs",
+                "iterations",
+                "ready",
+            ]
+        ].to_string()
+    )
     return 0
 
 
@@ -217,7 +323,11 @@ def benchmarks(a) -> int:
 
     for name in BENCHMARKS:
         row = BENCHMARKS[name]
-        print(f"{name:10s} {row.count or '':>4} pictures  ROOT/{row.hr.format(name=name):24s}  x{', x'.join(f'{s:g}' for s in row.scales)}".replace("     pictures", "              "))
+        print(
+            f"{name:10s} {row.count or '':>4} pictures  ROOT/{row.hr.format(name=name):24s}  x{', x'.join(f'{s:g}' for s in row.scales)}".replace(
+                "     pictures", "              "
+            )
+        )
     print("\nor any folder of pictures")
     return 0
 
@@ -232,7 +342,11 @@ def models(a) -> int:
     for registry in (ENCODERS, DECODERS):
         print(f"{registry.kind}s")
         for name in registry:
-            options = [p for p in inspect.signature(registry[name].__init__).parameters.values() if p.name not in ("self", "channels")]
+            options = [
+                p
+                for p in inspect.signature(registry[name].__init__).parameters.values()
+                if p.name not in ("self", "channels")
+            ]
             print(f"  {name:8s} options: {', '.join(f'{p.name}={p.default}' for p in options)}")
     print("weights known by name (fetched once, by checksum)")
     for name in WEIGHTS:
@@ -254,7 +368,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return a.run(a)
     except KeyboardInterrupt:
-        print("\ninr-assr: interrupted" + ("; the same command goes on after the last finished epoch" if a.command == "train" else ""), file=sys.stderr)
+        print(
+            "\ninr-assr: interrupted"
+            + ("; the same command goes on after the last finished epoch" if a.command == "train" else ""),
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:
         sys.stderr.close()
@@ -269,5 +387,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         if os.environ.get("INR_ASSR_DEBUG"):
             raise
-        print(f"inr-assr: unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} (INR_ASSR_DEBUG=1 shows where)", file=sys.stderr)
+        print(
+            f"inr-assr: unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} (INR_ASSR_DEBUG=1 shows where)",
+            file=sys.stderr,
+        )
         return 1

@@ -53,7 +53,10 @@ class TestingStrategy(str, Enum):
 def member(kind: type[Enum], value, field: str):
     "A member of an enum, by itself, its name or its value."
     for found in kind:
-        if value is found or str(getattr(value, "value", value)).lower() in (found.name.lower(), str(found.value).lower()):
+        if value is found or str(getattr(value, "value", value)).lower() in (
+            found.name.lower(),
+            str(found.value).lower(),
+        ):
             return found
     raise InputError(f"{field}: {value!r} is not known. Valid: {', '.join(m.name for m in kind)}.")
 
@@ -98,19 +101,28 @@ class BaseTestingConfiguration:
         patch = self.input_patch[0] if isinstance(self.input_patch, (tuple, list)) else self.input_patch
         return dataclasses.replace(
             self,
-            encoder=member(EncoderType, self.encoder, "encoder"), decoder=member(DecoderType, self.decoder, "decoder"),
-            recipe=member(RecipeType, self.recipe, "recipe"), benchmark=member(BenchmarkType, self.benchmark, "benchmark"),
-            test_strategy=member(TestingStrategy, self.test_strategy, "test_strategy"), model_name=which,
-            input_patch=check_number("input_patch", patch, 1, whole=True), scale_range=list(self.scale_range),
+            encoder=member(EncoderType, self.encoder, "encoder"),
+            decoder=member(DecoderType, self.decoder, "decoder"),
+            recipe=member(RecipeType, self.recipe, "recipe"),
+            benchmark=member(BenchmarkType, self.benchmark, "benchmark"),
+            test_strategy=member(TestingStrategy, self.test_strategy, "test_strategy"),
+            model_name=which,
+            input_patch=check_number("input_patch", patch, 1, whole=True),
+            scale_range=list(self.scale_range),
         )
 
     def strategy(self) -> Strategy:
         "The strategy with its sizes."
-        return Strategy(member(TestingStrategy, self.test_strategy, "test_strategy").value, self.breakdown_patch_size, self.overlap)
+        return Strategy(
+            member(TestingStrategy, self.test_strategy, "test_strategy").value, self.breakdown_patch_size, self.overlap
+        )
 
     def checkpoint(self, root: str | Path = ".") -> Path:
         "The checkpoint that is meant, below `root`."
-        return checkpoint_file(model_folder(self.encoder, self.decoder, self.recipe, self.input_patch, tuple(self.scale_range), root), self.model_name)
+        return checkpoint_file(
+            model_folder(self.encoder, self.decoder, self.recipe, self.input_patch, tuple(self.scale_range), root),
+            self.model_name,
+        )
 
 # %% ../../nbs/faces/80_configuration.ipynb #52d03118
 def parse_options(
@@ -122,7 +134,9 @@ def parse_options(
         name, equals, value = str(option).partition("=")
         part, dot, key = name.strip().partition(".")
         if not equals or not dot or part not in found or not key:
-            raise InputError(f"option: {option!r} does not fit; write encoder.NAME=VALUE, decoder.NAME=VALUE or recipe.NAME=VALUE, as in encoder.blocks=4.")
+            raise InputError(
+                f"option: {option!r} does not fit; write encoder.NAME=VALUE, decoder.NAME=VALUE or recipe.NAME=VALUE, as in encoder.blocks=4."
+            )
         found[part][key] = parse_value(value.strip())
     return found
 

@@ -31,7 +31,9 @@ DECODER_OPTIONS = {"width": 64, "hidden": [64, 64, 64]}
 
 def demo_recipe(epochs: int, iterations: int) -> Recipe:
     "`TrainSimple` on a demo budget: small patches and batches, a higher rate that falls in a cosine."
-    return recipe_of("TrainSimple", epochs=epochs, iterations=iterations, patch=24, batch=8, learning_rate=1e-3, schedule="cosine")
+    return recipe_of(
+        "TrainSimple", epochs=epochs, iterations=iterations, patch=24, batch=8, learning_rate=1e-3, schedule="cosine"
+    )
 
 
 def clear_demo(folder: str | Path) -> Path:
@@ -50,7 +52,16 @@ def demo_training(
 ) -> tuple[Path, Path, pd.DataFrame]:  # the run's folder, the folder of test photos, the log
     "Put the photos on disk and train the small model afresh."
     train_folder, test_folder = write_demo_photos(clear_demo(folder))
-    run, log = train_job("EDSR", "LTE", demo_recipe(epochs, iterations), train_folder, root=folder, seed=seed, encoder_options=ENCODER_OPTIONS, decoder_options=DECODER_OPTIONS)
+    run, log = train_job(
+        "EDSR",
+        "LTE",
+        demo_recipe(epochs, iterations),
+        train_folder,
+        root=folder,
+        seed=seed,
+        encoder_options=ENCODER_OPTIONS,
+        decoder_options=DECODER_OPTIONS,
+    )
     return run, test_folder, log
 
 
@@ -76,7 +87,9 @@ def margins(
 ) -> dict[str, float]:  # scale -> mean luma PSNR minus bicubic's, dB
     "How far a run is above bicubic."
     table = means(rows[rows["metric"] == "psnr_y"]).pivot_table(index="scale", columns="run", values="mean")
-    return {scale: float(table.loc[scale, run] - table.loc[scale, "bicubic"]) for scale in scales if scale in table.index}
+    return {
+        scale: float(table.loc[scale, run] - table.loc[scale, "bicubic"]) for scale in scales if scale in table.index
+    }
 
 
 def verdict(rows: pd.DataFrame) -> str:
@@ -84,7 +97,9 @@ def verdict(rows: pd.DataFrame) -> str:
     found = margins(rows)
     told = ", ".join(f"{gain:+.2f} dB at x{scale}" for scale, gain in found.items())
     if min(found.values()) <= 0:
-        raise InputError(f"demo: bicubic was not beaten at each of x2, x3, x4 ({told}); give it more epochs or iterations.")
+        raise InputError(
+            f"demo: bicubic was not beaten at each of x2, x3, x4 ({told}); give it more epochs or iterations."
+        )
     return f"{DEMO_RUN} is above bicubic by {told} (mean luma PSNR over {rows['image'].nunique()} photos that it did not train on)."
 
 
@@ -105,17 +120,37 @@ def demo_report(
 ) -> Path:
     "Write `report.html` of the demo."
     recipe = demo_recipe(epochs, iterations)
-    photos = {part: ", ".join(f"{n} ({facts[2]})" for n, facts in DEMO_PHOTOS.items() if facts[1] == part) for part in ("train", "test")}
-    notice = (f"This is a demo budget: {recipe.epochs * recipe.iterations} small steps on a handful of photos, {log['seconds'].sum():.0f} seconds of training. "
-              "It shows that the road works from end to end; it does not show what EDSR-LTE can do. The published training takes about a million larger steps on 800 pictures.")
-    summary = [verdict(rows) if min(margins(rows).values()) > 0 else "This run did not beat bicubic at every scale; its budget was too small."]
+    photos = {
+        part: ", ".join(f"{n} ({facts[2]})" for n, facts in DEMO_PHOTOS.items() if facts[1] == part)
+        for part in ("train", "test")
+    }
+    notice = (
+        f"This is a demo budget: {recipe.epochs * recipe.iterations} small steps on a handful of photos, {log['seconds'].sum():.0f} seconds of training. "
+        "It shows that the road works from end to end; it does not show what EDSR-LTE can do. The published training takes about a million larger steps on 800 pictures."
+    )
+    summary = [
+        verdict(rows)
+        if min(margins(rows).values()) > 0
+        else "This run did not beat bicubic at every scale; its budget was too small."
+    ]
     if any("authors" in run for run in rows["run"].unique()):
         gain = margins(rows, "EDSR-LIIF (its authors')")
-        summary.append(f"{WEIGHTS['edsr-baseline-liif']['about'].split(' (')[0]}: " + ", ".join(f"{g:+.2f} dB at x{s}" for s, g in gain.items()) + " over bicubic.")
+        summary.append(
+            f"{WEIGHTS['edsr-baseline-liif']['about'].split(' (')[0]}: "
+            + ", ".join(f"{g:+.2f} dB at x{s}" for s, g in gain.items())
+            + " over bicubic."
+        )
     facts = {
         "Model": {"encoder": f"EDSR {ENCODER_OPTIONS}", "decoder": f"LTE {DECODER_OPTIONS}"},
         "Recipe": {k: v for k, v in vars(recipe).items() if k not in ("kind", "source")} | {"seed": seed},
-        "Budget": {"steps": recipe.epochs * recipe.iterations, "samples": recipe.epochs * recipe.iterations * recipe.batch, "seconds of training": f"{log['seconds'].sum():.0f}"},
+        "Budget": {
+            "steps": recipe.epochs * recipe.iterations,
+            "samples": recipe.epochs * recipe.iterations * recipe.batch,
+            "seconds of training": f"{log['seconds'].sum():.0f}",
+        },
         "Photos": {"trained on (one of them held out for validation)": photos["train"], "tested on": photos["test"]},
     }
-    return write_report(Report("From pictures to a trained model: the demo of inr_assr", rows, summary, notice, examples, log, facts), Path(folder) / "report.html")
+    return write_report(
+        Report("From pictures to a trained model: the demo of inr_assr", rows, summary, notice, examples, log, facts),
+        Path(folder) / "report.html",
+    )

@@ -55,8 +55,19 @@ class Progress:
 
             self.display = display({"text/plain": f"{label} ..."}, raw=True, display_id=True)
         self.stream, self.shown = stream, 0.0
-        hidden = True if self.display or (terminal is not None and stream is None) else None  # None: hide where there is no terminal
-        self.bar = tqdm(total=total, desc=label, unit=unit or "it", file=stream, disable=False if stream else hidden, leave=False, mininterval=0.2, dynamic_ncols=True)
+        hidden = (
+            True if self.display or (terminal is not None and stream is None) else None
+        )  # None: hide where there is no terminal
+        self.bar = tqdm(
+            total=total,
+            desc=label,
+            unit=unit or "it",
+            file=stream,
+            disable=False if stream else hidden,
+            leave=False,
+            mininterval=0.2,
+            dynamic_ncols=True,
+        )
         self.total, self.done, self.label, self.unit, self.start = total, 0, label, unit, time.monotonic()
 
     def to(self, done: int, note: str = "") -> None:
@@ -67,7 +78,15 @@ class Progress:
         self.done = done
         if self.display and time.monotonic() - self.shown > 0.5:
             self.shown = time.monotonic()
-            text = tqdm.format_meter(done, self.total, self.shown - self.start, prefix=self.label, unit=self.unit or "it", ncols=100, postfix=note)
+            text = tqdm.format_meter(
+                done,
+                self.total,
+                self.shown - self.start,
+                prefix=self.label,
+                unit=self.unit or "it",
+                ncols=100,
+                postfix=note,
+            )
             self.display.update({"text/plain": text}, raw=True)
 
     def say(self, line: str) -> None:
@@ -94,7 +113,9 @@ def train_job(
     decoder: str,
     recipe: Recipe,
     data: str | Path,  # folder of training pictures
-    valid: str | Path | None = None,  # folder of validation pictures; None: a tenth of the training pictures is held out
+    valid: str
+    | Path
+    | None = None,  # folder of validation pictures; None: a tenth of the training pictures is held out
     root: str | Path = ".",  # checkpoints go into a folder below it
     seed: int = 0,
     device: str = "auto",
@@ -113,13 +134,19 @@ def train_job(
     else:
         store, held, source = hold_out(store)
     validation = Validation.of(held, recipe.scale_range, recipe.patch, source=source)
-    configuration = configure(encoder, decoder, recipe, seed, store.fingerprint(), held.fingerprint(), encoder_options, decoder_options)
+    configuration = configure(
+        encoder, decoder, recipe, seed, store.fingerprint(), held.fingerprint(), encoder_options, decoder_options
+    )
     folder = configuration.folder(root)
     limited = sum(min(p.shape[:2]) < round(recipe.patch * recipe.scale_max) for p in store.pictures)
     if limited:
-        print(f"data: {limited} of {len(store)} pictures are smaller than {round(recipe.patch * recipe.scale_max)} pixels; they give crops up to their own size only")
+        print(
+            f"data: {limited} of {len(store)} pictures are smaller than {round(recipe.patch * recipe.scale_max)} pixels; they give crops up to their own size only"
+        )
     print(f"validation: {source}, {len(validation.pairs)} crops")
-    print(f"training: {configuration.model['encoder']}-{configuration.model['decoder']}, {recipe.name}, {recipe.epochs} epochs of {recipe.iterations} batches of {recipe.batch}, seed {seed}, on {device}")
+    print(
+        f"training: {configuration.model['encoder']}-{configuration.model['decoder']}, {recipe.name}, {recipe.epochs} epochs of {recipe.iterations} batches of {recipe.batch}, seed {seed}, on {device}"
+    )
     return folder, follow(configuration, store, validation, folder, device, keep_every)
 
 
@@ -142,10 +169,14 @@ def follow(
                     started = event.epoch
                     if event.epoch > 1:
                         progress.say(f"going on from {folder / 'last.pth'} after epoch {event.epoch - 1}")
-                progress.to((event.epoch - 1) * recipe.iterations + event.step, f"epoch {event.epoch} of {recipe.epochs}")
+                progress.to(
+                    (event.epoch - 1) * recipe.iterations + event.step, f"epoch {event.epoch} of {recipe.epochs}"
+                )
             elif isinstance(event, Epoch):
                 mark = "  best so far" if event.psnr == event.best else ""
-                progress.say(f"epoch {event.epoch:3d} of {recipe.epochs}  loss {event.loss:.4f}  rate {event.learning_rate:.2e}  validation {event.psnr:.3f} dB  {event.seconds:.0f} s{mark}")
+                progress.say(
+                    f"epoch {event.epoch:3d} of {recipe.epochs}  loss {event.loss:.4f}  rate {event.learning_rate:.2e}  validation {event.psnr:.3f} dB  {event.seconds:.0f} s{mark}"
+                )
     if not started:
         print(f"this training is complete: {folder}")
     return pd.read_csv(folder / "log.csv")
@@ -176,11 +207,17 @@ def test_job(
     headline = PROFILES[profile].headline[found.kind]
 
     def tell(scale):
-        part = [row for row in rows if row["scale"] == scale and row["metric"] == (headline if headline in measures else measures[0])]
+        part = [
+            row
+            for row in rows
+            if row["scale"] == scale and row["metric"] == (headline if headline in measures else measures[0])
+        ]
         if not quiet:
             line = means(pd.DataFrame(part)).iloc[0]
             left = f", {line.left_out} not finite and left out" if line.left_out else ""
-            progress.say(f"{found.name} x{scale}: {method.run}  {line.metric} {line['mean']:.3f} over {line.pictures} pictures{left}")
+            progress.say(
+                f"{found.name} x{scale}: {method.run}  {line.metric} {line['mean']:.3f} over {line.pictures} pictures{left}"
+            )
 
     with Progress(f"{method.run} on {found.name}", 1, "picture") as progress:
         for restored in evaluate(method, benchmark, data, scales, profile, metrics, strategy, **folders):
@@ -190,7 +227,10 @@ def test_job(
             progress.bar.total = progress.total = restored.total
             progress.to(restored.done, f"x{restored.scale}")
             if save:
-                save_picture(to_picture(restored.picture), Path(save) / method.run / f"{found.name}_x{restored.scale}" / f"{restored.image}.png")
+                save_picture(
+                    to_picture(restored.picture),
+                    Path(save) / method.run / f"{found.name}_x{restored.scale}" / f"{restored.image}.png",
+                )
         if last is not None:
             tell(last)
     if out is not None:
@@ -249,7 +289,11 @@ def upscale_job(
         parse_scale(scale)  # fail before the work
     if source.is_dir():
         paths = find_pictures(source, "input")
-        others = [p.name for p in sorted(source.iterdir()) if p.is_file() and p.suffix.lower() not in SUFFIXES and not p.name.startswith(".")]
+        others = [
+            p.name
+            for p in sorted(source.iterdir())
+            if p.is_file() and p.suffix.lower() not in SUFFIXES and not p.name.startswith(".")
+        ]
         if others:
             print(f"left alone, no pictures by their names: {', '.join(others[:5])}{' ...' if len(others) > 5 else ''}")
         if out.suffix.lower() in SUFFIXES:
@@ -262,7 +306,9 @@ def upscale_job(
         if out.is_dir() or not out.suffix:
             out = out / source.with_suffix(".png").name
         if out.suffix.lower() not in SUFFIXES:
-            raise InputError(f"output: the suffix of {out.name!r} names no picture format. Valid: {', '.join(SUFFIXES)}.")
+            raise InputError(
+                f"output: the suffix of {out.name!r} names no picture format. Valid: {', '.join(SUFFIXES)}."
+            )
         targets = {source: out}
     written, failed = [], {}
     for path, target in targets.items():

@@ -33,7 +33,9 @@ def _training(name: str):
         encoder,  # EncoderType.EDSR, or a name
         decoder,  # DecoderType.LIIF, or a name
         data: str | Path = TRAIN_PICTURES,  # folder of training pictures
-        valid: str | Path | None = VALID_PICTURES,  # folder of validation pictures; None: hold some training pictures out
+        valid: str
+        | Path
+        | None = VALID_PICTURES,  # folder of validation pictures; None: hold some training pictures out
         root: str | Path = ".",  # checkpoints go below it
         seed: int = 0,
         device: str = "auto",
@@ -45,7 +47,9 @@ def _training(name: str):
         recipe = RECIPES[name].varied(**recipe_options)
         if str(valid) == VALID_PICTURES and str(data) != TRAIN_PICTURES and not Path(valid).is_dir():
             valid = None  # the user's own pictures, and no DIV2K beside them
-        return train_job(encoder, decoder, recipe, data, valid, root, seed, device, encoder_options, decoder_options, keep_every)[1]
+        return train_job(
+            encoder, decoder, recipe, data, valid, root, seed, device, encoder_options, decoder_options, keep_every
+        )[1]
 
     row = RECIPES[name]
     run.__name__ = run.__qualname__ = name
@@ -74,7 +78,9 @@ def dataset_fields(
     own = configuration.valid_data_path != default
     lr = row.lr_folder(data, scale) if row.lr else None
     return dataclasses.replace(
-        configuration.checked(), eval_scale=scale, benchmark=BenchmarkType(row.kind),
+        configuration.checked(),
+        eval_scale=scale,
+        benchmark=BenchmarkType(row.kind),
         valid_data_path=configuration.valid_data_path if own else str(Path(data) / row.hr.format(name=row.name)),
         valid_data_pathScale=configuration.valid_data_pathScale if own else (str(lr) if lr else None),
     )
@@ -92,15 +98,29 @@ def _testing(benchmark: str):
         out: str | Path | None = None,  # results file; default rows_{benchmark}.csv in the model's folder
     ) -> pd.DataFrame:  # one row a picture, scale and metric
         if not isinstance(configuration, BaseTestingConfiguration):
-            raise InputError(f"configuration: {type(configuration).__name__} does not fit; give a BaseTestingConfiguration.")
+            raise InputError(
+                f"configuration: {type(configuration).__name__} does not fit; give a BaseTestingConfiguration."
+            )
         own = configuration.valid_data_path != BaseTestingConfiguration().valid_data_path
         copy = dataset_fields(configuration, benchmark, data, (scales or BENCHMARKS[benchmark].scales)[0])
         path = copy.checkpoint(root)
         if not path.is_file():
-            raise InputError(f"weights: no checkpoint {str(path)!r}. Train it first, or check encoder, decoder, recipe, input_patch, scale_range and model_name.")
+            raise InputError(
+                f"weights: no checkpoint {str(path)!r}. Train it first, or check encoder, decoder, recipe, input_patch, scale_range and model_name."
+            )
         method = Method.load(path, pick_device(device))
         folders = {"hr_folder": copy.valid_data_path, "lr_folder": copy.valid_data_pathScale} if own else {}
-        return test_job(method, benchmark, data, scales, profile, metrics, copy.strategy(), out or path.parent / f"rows_{benchmark}.csv", **folders)
+        return test_job(
+            method,
+            benchmark,
+            data,
+            scales,
+            profile,
+            metrics,
+            copy.strategy(),
+            out or path.parent / f"rows_{benchmark}.csv",
+            **folders,
+        )
 
     row = BENCHMARKS[benchmark]
     run.__name__ = run.__qualname__ = f"Test{benchmark.replace('-', '_')}"

@@ -27,10 +27,18 @@ class Parameters:
     ) -> "Parameters":
         "Take this runner's parameters from the notebook's variables; `InputError` on a name or value that does not fit."
         fields = {f.name: f for f in dataclasses.fields(cls)}
-        plain = {n: v for n, v in namespace.items() if not n.startswith("_") and n not in ("In", "Out", "exit", "quit") and (v is None or isinstance(v, (str, int, float, bool, list, dict, tuple)))}
+        plain = {
+            n: v
+            for n, v in namespace.items()
+            if not n.startswith("_")
+            and n not in ("In", "Out", "exit", "quit")
+            and (v is None or isinstance(v, (str, int, float, bool, list, dict, tuple)))
+        }
         unknown = [name for name in plain if name not in fields]
         if unknown:
-            raise InputError(f"parameter: {unknown[0]!r} is not known.{near(unknown[0], fields)} Valid: {', '.join(fields)}.")
+            raise InputError(
+                f"parameter: {unknown[0]!r} is not known.{near(unknown[0], fields)} Valid: {', '.join(fields)}."
+            )
         return cls(**{name: _fit(name, value, fields[name].type) for name, value in plain.items()})
 
 
@@ -125,7 +133,18 @@ def train_by(settings: TrainRun):  # the run's folder and its log
         given, root = {"epochs": 1, "iterations": 2, "batch": 2, **given}, root / "smoke"
     chosen = recipe(settings.recipe, **parts["recipe"], **given)
     data = write_demo_photos(root)[0] if settings.data == "demo" else settings.data
-    return train_job(settings.encoder, settings.decoder, chosen, data, settings.valid or None, root, settings.seed, settings.device, parts["encoder"], parts["decoder"])
+    return train_job(
+        settings.encoder,
+        settings.decoder,
+        chosen,
+        data,
+        settings.valid or None,
+        root,
+        settings.seed,
+        settings.device,
+        parts["encoder"],
+        parts["decoder"],
+    )
 
 
 def test_by(settings: TestRun):  # the new rows
@@ -147,7 +166,13 @@ def test_by(settings: TestRun):  # the new rows
     if benchmark == "demo":
         benchmark = str(write_demo_photos(Path(settings.out).parent)[1])
     scales = settings.scales or None
-    return pd.concat([test_job(m, benchmark, settings.data, scales, profile, settings.metrics, strategy, settings.out) for m in methods], ignore_index=True)
+    return pd.concat(
+        [
+            test_job(m, benchmark, settings.data, scales, profile, settings.metrics, strategy, settings.out)
+            for m in methods
+        ],
+        ignore_index=True,
+    )
 
 
 test_by.__test__ = False  # not a test case, whatever its name says
@@ -186,17 +211,29 @@ def run_notebook(
     known = papermill.inspect_notebook(str(source))
     unknown = [name for name in parameters if name not in known]
     if unknown:
-        raise InputError(f"parameter: {source.name} has no {unknown[0]!r}.{near(unknown[0], known)} Valid: {', '.join(known)}.")
+        raise InputError(
+            f"parameter: {source.name} has no {unknown[0]!r}.{near(unknown[0], known)} Valid: {', '.join(known)}."
+        )
     make_folder(output.parent, "output")
     terminal = os.ttyname(2) if sys.stderr.isatty() and hasattr(os, "ttyname") and not quiet else ""
     before, os.environ["INR_ASSR_TERMINAL"] = os.environ.get("INR_ASSR_TERMINAL"), terminal
     try:
         echo = None if quiet or terminal else sys.stdout
-        papermill.execute_notebook(str(source), str(output), parameters, kernel_name="python3", progress_bar=False, stdout_file=echo, log_output=False)
+        papermill.execute_notebook(
+            str(source),
+            str(output),
+            parameters,
+            kernel_name="python3",
+            progress_bar=False,
+            stdout_file=echo,
+            log_output=False,
+        )
     except PapermillExecutionError as error:
         if error.ename == "InputError":
             raise InputError(error.evalue) from None
-        raise InputError(f"notebook: {source.name} stopped at cell {error.exec_count} ({error.ename}: {error.evalue}); the cells and their outputs are in {str(output)!r}.") from None
+        raise InputError(
+            f"notebook: {source.name} stopped at cell {error.exec_count} ({error.ename}: {error.evalue}); the cells and their outputs are in {str(output)!r}."
+        ) from None
     finally:
         del os.environ["INR_ASSR_TERMINAL"]
         if before is not None:

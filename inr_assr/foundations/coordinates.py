@@ -111,7 +111,9 @@ class Queries:
     columns: Tensor  # grid: (W,); points: (B, Q)
     shape: tuple[int, int]  # (H, W) of the answer
     is_grid: bool
-    tile: tuple[int, int, int, int] | None = None  # the LR rectangle top, left, height, width that the maps cover; None: all
+    tile: tuple[int, int, int, int] | None = (
+        None  # the LR rectangle top, left, height, width that the maps cover; None: all
+    )
 
     @classmethod
     def grid(
@@ -125,8 +127,12 @@ class Queries:
     ) -> "Queries":
         "All pixels of a rectangle of the target picture."
         rows, columns = rows or range(target[0]), columns or range(target[1])
-        centres = [pixel_centres(n, torch.float64)[part.start : part.stop].to(device, dtype if _narrow(device) else torch.float64)
-                   for n, part in zip(target, (rows, columns), strict=True)]
+        centres = [
+            pixel_centres(n, torch.float64)[part.start : part.stop].to(
+                device, dtype if _narrow(device) else torch.float64
+            )
+            for n, part in zip(target, (rows, columns), strict=True)
+        ]
         cell = torch.tensor([[2 / target[0], 2 / target[1]]], device=device, dtype=dtype)
         return cls(tuple(lr_size), cell, *centres, (len(rows), len(columns)), True)
 
@@ -139,10 +145,14 @@ class Queries:
     ) -> "Queries":
         "Scattered points; H x W is only how they are laid out."
         if coord.ndim != 4 or coord.shape[-1] != 2:
-            raise InputError(f"coord: shape {tuple(coord.shape)} does not fit; give (batch, height, width, 2) with (y, x) last.")
+            raise InputError(
+                f"coord: shape {tuple(coord.shape)} does not fit; give (batch, height, width, 2) with (y, x) last."
+            )
         target = torch.as_tensor(target, device=coord.device, dtype=coord.dtype).reshape(-1, 2)
         if len(target) not in (1, len(coord)) or not bool((target > 0).all()):
-            raise InputError(f"cell: {len(target)} cells for {len(coord)} pictures, all above 0, were expected to match.")
+            raise InputError(
+                f"cell: {len(target)} cells for {len(coord)} pictures, all above 0, were expected to match."
+            )
         flat = coord.reshape(len(coord), -1, 2)
         return cls(tuple(lr_size), 2 / target, flat[..., 0], flat[..., 1], tuple(coord.shape[1:3]), False)
 

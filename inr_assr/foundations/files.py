@@ -85,11 +85,17 @@ def fetch(
     for address in addresses:
         loader = pooch.HTTPDownloader(timeout=seconds, progressbar=progress)
         try:
-            return Path(pooch.retrieve(address, f"sha256:{sha256}", fname=name, path=make_folder(folder, "cache"), downloader=loader))
+            return Path(
+                pooch.retrieve(
+                    address, f"sha256:{sha256}", fname=name, path=make_folder(folder, "cache"), downloader=loader
+                )
+            )
         except InputError:
             raise
         except ValueError:
             reasons.append("other content than its checksum says")
         except Exception as error:  # no net, no such address, broken off: all mean "try the next one"
             reasons.append(type(error).__name__)
-    raise InputError(f"fetch: {name} could not be had from {len(addresses)} addresses ({', '.join(sorted(set(reasons)))}).")
+    raise InputError(
+        f"fetch: {name} could not be had from {len(addresses)} addresses ({', '.join(sorted(set(reasons)))})."
+    )

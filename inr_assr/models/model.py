@@ -108,7 +108,9 @@ class ASSRModel(nn.Module):
             try:
                 return check_number("tiling", tiling, 1, whole=True)
             except InputError:
-                raise InputError(f"tiling: {tiling!r} does not fit; give 'auto', 'whole' or the side of a tile in LR pixels.") from None
+                raise InputError(
+                    f"tiling: {tiling!r} does not fit; give 'auto', 'whole' or the side of a tile in LR pixels."
+                ) from None
         budget = MEMORY
         if image.device.type == "cuda":
             budget = torch.cuda.mem_get_info(image.device)[0] // 2
@@ -124,9 +126,16 @@ class ASSRModel(nn.Module):
         progress: Callable[[int, int], None] | None = None,  # called with (pixels done, pixels in all)
     ) -> Tensor:  # the same layout, clamped to [0, 1], on the image's device
         "Enlarge a picture. Memory is bounded by the result and one tile."
-        if not isinstance(image, Tensor) or image.ndim not in (3, 4) or image.shape[-3] != 3 or not image.is_floating_point():
+        if (
+            not isinstance(image, Tensor)
+            or image.ndim not in (3, 4)
+            or image.shape[-3] != 3
+            or not image.is_floating_point()
+        ):
             found = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-            raise InputError(f"image: {found} does not fit; give a float tensor (batch, 3, height, width) with RGB in [0, 1].")
+            raise InputError(
+                f"image: {found} does not fit; give a float tensor (batch, 3, height, width) with RGB in [0, 1]."
+            )
         if (scale is None) == (size is None):
             raise InputError("upscale: give either scale or size.")
         batch = image[None] if image.ndim == 3 else image
@@ -156,12 +165,16 @@ def _resolve(registry: Registry, name, options: dict | None) -> tuple[str, type,
     unknown = [key for key in options if key not in known]
     if unknown:
         try:  # perhaps they are the published code's words
-            published = next((p for p in cls.published if plain_name(p) == plain_name(name)), next(iter(cls.published), ""))
+            published = next(
+                (p for p in cls.published if plain_name(p) == plain_name(name)), next(iter(cls.published), "")
+            )
             options, unknown = cls.from_published(published, options), []
         except (KeyError, TypeError, NotImplementedError):
             pass
     if unknown:
-        raise InputError(f"{registry.kind} option: {registry.name_of(name)} has no {unknown[0]!r}.{near(unknown[0], known)} Valid: {', '.join(known)}.")
+        raise InputError(
+            f"{registry.kind} option: {registry.name_of(name)} has no {unknown[0]!r}.{near(unknown[0], known)} Valid: {', '.join(known)}."
+        )
     return registry.name_of(name), cls, options
 
 
@@ -179,6 +192,13 @@ def build_model(
         body = encoder_class(**encoder_options)
         head = decoder_class(body.channels, **decoder_options)
     except TypeError as error:  # a value of the wrong kind, e.g. hidden=7
-        raise InputError(f"options: {encoder_options} for {encoder_name} or {decoder_options} for {decoder_name} do not fit ({error}).") from None
-    description = {"encoder": encoder_name, "encoder_options": encoder_options, "decoder": decoder_name, "decoder_options": decoder_options}
+        raise InputError(
+            f"options: {encoder_options} for {encoder_name} or {decoder_options} for {decoder_name} do not fit ({error})."
+        ) from None
+    description = {
+        "encoder": encoder_name,
+        "encoder_options": encoder_options,
+        "decoder": decoder_name,
+        "decoder_options": decoder_options,
+    }
     return ASSRModel(body, head, cell_policy, description)

@@ -23,7 +23,9 @@ def model_folder(
     names = [str(getattr(part, "value", part)) for part in (encoder, decoder, recipe)]
     if isinstance(input_patch, (tuple, list)):
         input_patch = input_patch[0]
-    return Path(root) / "_".join(["model_states", *names, "Patch", f"{input_patch:g}", "Scale", *(f"{s:g}" for s in scale_range)])
+    return Path(root) / "_".join(
+        ["model_states", *names, "Patch", f"{input_patch:g}", "Scale", *(f"{s:g}" for s in scale_range)]
+    )
 
 
 def checkpoint_file(

@@ -63,8 +63,16 @@ class Method:
         "A model as a method."
         facts = model.describe()
         device = str(next(model.parameters()).device)
-        return cls(run or model.name, lambda image, size: model.upscale(image, size=size), facts.get("encoder", ""), facts.get("decoder", ""),
-                   recipe, seed, str(model.cell_policy), device)
+        return cls(
+            run or model.name,
+            lambda image, size: model.upscale(image, size=size),
+            facts.get("encoder", ""),
+            facts.get("decoder", ""),
+            recipe,
+            seed,
+            str(model.cell_policy),
+            device,
+        )
 
     @classmethod
     def load(
@@ -94,7 +102,9 @@ def commit() -> str:
         found = git("rev-parse", "--short=10", "HEAD")
         if found.returncode or git("ls-files", "--error-unmatch", str(folder)).returncode:
             return ""
-        return found.stdout.strip() + ("+" if git("status", "--porcelain", "--untracked-files=no").stdout.strip() else "")
+        return found.stdout.strip() + (
+            "+" if git("status", "--porcelain", "--untracked-files=no").stdout.strip() else ""
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
 
@@ -123,7 +133,9 @@ def evaluate(
     metrics: tuple[str, ...] | list[str] = DEFAULT_METRICS,
     strategy: Strategy = Strategy(),
     hr_folder: str | Path | None = None,  # where the pictures lie, if not at the benchmark's own place
-    lr_folder: str | Path | None = None,  # LR files, if not at the benchmark's own place; `{scale}` stands for the scale
+    lr_folder: str
+    | Path
+    | None = None,  # LR files, if not at the benchmark's own place; `{scale}` stands for the scale
 ) -> Iterator[Restored]:
     "Restore and measure every picture at every scale."
     found, root = find_benchmark(benchmark, root)
@@ -143,10 +155,23 @@ def evaluate(
             done += 1
             rows = [
                 {
-                    "run": method.run, "encoder": method.encoder, "decoder": method.decoder, "recipe": method.recipe, "seed": method.seed,
-                    "benchmark": found.name, "scale": scale_name(scale), "profile": rules.name, "profile_hash": rules.hash,
-                    "cell_policy": method.cell_policy, "tiling": str(strategy), "image": pair.name, "metric": measure.name,
-                    "value": measure(*both).item(), "seconds": round(seconds, 4), "version": __version__, "commit": commit(),
+                    "run": method.run,
+                    "encoder": method.encoder,
+                    "decoder": method.decoder,
+                    "recipe": method.recipe,
+                    "seed": method.seed,
+                    "benchmark": found.name,
+                    "scale": scale_name(scale),
+                    "profile": rules.name,
+                    "profile_hash": rules.hash,
+                    "cell_policy": method.cell_policy,
+                    "tiling": str(strategy),
+                    "image": pair.name,
+                    "metric": measure.name,
+                    "value": measure(*both).item(),
+                    "seconds": round(seconds, 4),
+                    "version": __version__,
+                    "commit": commit(),
                 }
                 for measure in measures
             ]
@@ -168,5 +193,7 @@ def _lr_source(found, root, rules, scale, hr_folder, lr_folder) -> Path | None:
     folder = found.lr_folder(root, height)
     if folder is None:
         wanted = Path(root) / found.lr[0].format(name=found.name, scale=f"{height:g}")
-        raise InputError(f"data: profile {rules.name!r} takes the LR files of {found.name} at scale {height:g}, but there is no folder {str(wanted)!r}. Profile 'ours' makes LR itself.")
+        raise InputError(
+            f"data: profile {rules.name!r} takes the LR files of {found.name} at scale {height:g}, but there is no folder {str(wanted)!r}. Profile 'ours' makes LR itself."
+        )
     return folder

@@ -40,9 +40,13 @@ class Metric:
     ) -> Tensor:  # (B,) float64
         "One value a picture."
         if prediction.shape != target.shape:
-            raise InputError(f"{self.name}: the pictures have {tuple(prediction.shape[-2:])} and {tuple(target.shape[-2:])} pixels.")
+            raise InputError(
+                f"{self.name}: the pictures have {tuple(prediction.shape[-2:])} and {tuple(target.shape[-2:])} pixels."
+            )
         if min(prediction.shape[-2:]) < self.smallest:
-            raise InputError(f"{self.name}: {tuple(prediction.shape[-2:])} pixels are too few; it needs {self.smallest} on each side.")
+            raise InputError(
+                f"{self.name}: {tuple(prediction.shape[-2:])} pixels are too few; it needs {self.smallest} on each side."
+            )
         return self.compute(prediction.double(), target.double())
 
 
@@ -57,7 +61,9 @@ def _ssim(a: Tensor, b: Tensor) -> Tensor:
 
     def blur(x):
         x = x.flatten(0, 1)[:, None]
-        return F.conv2d(F.conv2d(x, line[None, None, :, None]), line[None, None, None]).unflatten(0, a.shape[:2])[:, :, 0]
+        return F.conv2d(F.conv2d(x, line[None, None, :, None]), line[None, None, None]).unflatten(0, a.shape[:2])[
+            :, :, 0
+        ]
 
     mean_a, mean_b = blur(a), blur(b)
     var_a, var_b, both = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2, blur(a * b) - mean_a * mean_b
@@ -67,7 +73,14 @@ def _ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 for row in (
-    Metric("psnr_y", lambda a, b: _psnr(luma(a), luma(b)), "dB", "higher", "Y", "luma of ITU-R BT.601, not rounded, as in MATLAB"),
+    Metric(
+        "psnr_y",
+        lambda a, b: _psnr(luma(a), luma(b)),
+        "dB",
+        "higher",
+        "Y",
+        "luma of ITU-R BT.601, not rounded, as in MATLAB",
+    ),
     Metric("psnr_rgb", _psnr, "dB", "higher", "RGB", "mean squared error over all channels"),
     Metric("ssim_y", lambda a, b: _ssim(luma(a), luma(b)), "", "higher", "Y", "Wang et al., IEEE TIP 2004", 11),
     Metric("ssim_rgb", _ssim, "", "higher", "RGB", "Wang et al., IEEE TIP 2004; mean over channels", 11),

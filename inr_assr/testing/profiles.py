@@ -51,14 +51,30 @@ class Profile:
         cut = [math.ceil(s) + self.border[kind] for s in parse_scale(scale)]
         height, width = picture.shape[-2:]
         if min(height - 2 * cut[0], width - 2 * cut[1]) < 1:
-            raise InputError(f"profile: {self.name} cuts {max(cut)} pixels from each side, and nothing is left of a picture of {width}x{height}.")
+            raise InputError(
+                f"profile: {self.name} cuts {max(cut)} pixels from each side, and nothing is left of a picture of {width}x{height}."
+            )
         return picture[..., cut[0] : height - cut[0], cut[1] : width - cut[1]]
 
 
 for row in (
-    Profile("liif", (2, 3, 4), "pillow", {"BENCHMARK": 0, "DIV2K": 6}, {"BENCHMARK": "psnr_y", "DIV2K": "psnr_rgb"}, False,
-            "yinboc/liif test.py: LR files (MATLAB bicubic) at x2, x3, x4, Pillow bicubic elsewhere; luma on the classic sets, RGB on DIV2K; not rounded"),
-    Profile("ours", (), "pillow", {"BENCHMARK": 0, "DIV2K": 0}, {"BENCHMARK": "psnr_y", "DIV2K": "psnr_y"}, False,
-            "one LR kernel (Pillow bicubic) at every scale, so that curves over scale have no step; luma; not rounded"),
+    Profile(
+        "liif",
+        (2, 3, 4),
+        "pillow",
+        {"BENCHMARK": 0, "DIV2K": 6},
+        {"BENCHMARK": "psnr_y", "DIV2K": "psnr_rgb"},
+        False,
+        "yinboc/liif test.py: LR files (MATLAB bicubic) at x2, x3, x4, Pillow bicubic elsewhere; luma on the classic sets, RGB on DIV2K; not rounded",
+    ),
+    Profile(
+        "ours",
+        (),
+        "pillow",
+        {"BENCHMARK": 0, "DIV2K": 0},
+        {"BENCHMARK": "psnr_y", "DIV2K": "psnr_y"},
+        False,
+        "one LR kernel (Pillow bicubic) at every scale, so that curves over scale have no step; luma; not rounded",
+    ),
 ):
     PROFILES.register(row.name)(row)

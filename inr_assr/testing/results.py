@@ -16,8 +16,25 @@ from ..foundations.errors import InputError
 from ..foundations.files import write_whole
 
 # %% ../../nbs/testing/64_results.ipynb #7842581e
-COLUMNS = ("run", "encoder", "decoder", "recipe", "seed", "benchmark", "scale", "profile", "profile_hash", "cell_policy", "tiling",
-           "image", "metric", "value", "seconds", "version", "commit")
+COLUMNS = (
+    "run",
+    "encoder",
+    "decoder",
+    "recipe",
+    "seed",
+    "benchmark",
+    "scale",
+    "profile",
+    "profile_hash",
+    "cell_policy",
+    "tiling",
+    "image",
+    "metric",
+    "value",
+    "seconds",
+    "version",
+    "commit",
+)
 KEY = ["run", "benchmark", "scale", "profile", "profile_hash", "tiling", "image", "metric"]  # what a row measures
 TEXT = [name for name in COLUMNS if name not in ("seed", "value", "seconds")]
 
@@ -31,7 +48,9 @@ def check_results_path(path: str | Path) -> Path:
         try:
             import pyarrow  # noqa: F401
         except ImportError:
-            raise InputError("results: Parquet needs pyarrow; pip install 'inr_assr[parquet]', or write .csv.") from None
+            raise InputError(
+                "results: Parquet needs pyarrow; pip install 'inr_assr[parquet]', or write .csv."
+            ) from None
     return path
 
 
@@ -49,12 +68,23 @@ def read_rows(
                 raise InputError(f"results: no file {str(file)!r}.")
             check_results_path(file)
             try:
-                table = pd.read_parquet(file) if file.suffix.lower() == ".parquet" else pd.read_csv(file, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values={"seed": [""], "value": ["nan"]})
+                table = (
+                    pd.read_parquet(file)
+                    if file.suffix.lower() == ".parquet"
+                    else pd.read_csv(
+                        file,
+                        dtype=dict.fromkeys(TEXT, str),
+                        keep_default_na=False,
+                        na_values={"seed": [""], "value": ["nan"]},
+                    )
+                )
             except (ValueError, OSError, UnicodeDecodeError) as error:
                 raise InputError(f"results: {str(file)!r} cannot be read ({str(error).splitlines()[0]}).") from None
             missing = [name for name in KEY + ["value"] if name not in table.columns]
             if missing:
-                raise InputError(f"results: {str(file)!r} is no results file; it lacks the columns {', '.join(missing)}.")
+                raise InputError(
+                    f"results: {str(file)!r} is no results file; it lacks the columns {', '.join(missing)}."
+                )
             tables.append(table)
     rows = pd.concat(tables, ignore_index=True)
     rows["seed"] = rows["seed"].astype("Int64") if "seed" in rows else pd.NA
@@ -69,9 +99,13 @@ def write_rows(
     path = check_results_path(path)
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"seed": "Int64"})
     if path.exists():
-        table = pd.concat([read_rows(path), table], ignore_index=True).drop_duplicates(KEY, keep="last", ignore_index=True)
+        table = pd.concat([read_rows(path), table], ignore_index=True).drop_duplicates(
+            KEY, keep="last", ignore_index=True
+        )
     with write_whole(path) as temporary:
-        table.to_parquet(temporary, index=False) if path.suffix.lower() == ".parquet" else table.to_csv(temporary, index=False)
+        table.to_parquet(temporary, index=False) if path.suffix.lower() == ".parquet" else table.to_csv(
+            temporary, index=False
+        )
     return table
 
 # %% ../../nbs/testing/64_results.ipynb #0de5617b
@@ -86,6 +120,8 @@ def means(
     "Mean over pictures, with how many were counted and how many were not finite."
     by = ["run", "benchmark", "scale", "profile", "tiling", "metric"]
     finite = rows.assign(value=rows["value"].where(np.isfinite(rows["value"].astype(float))))
-    table = finite.groupby(by, sort=False, dropna=False).agg(mean=("value", "mean"), pictures=("value", "count"), all=("value", "size"), seconds=("seconds", "mean"))
+    table = finite.groupby(by, sort=False, dropna=False).agg(
+        mean=("value", "mean"), pictures=("value", "count"), all=("value", "size"), seconds=("seconds", "mean")
+    )
     table["left_out"] = table.pop("all") - table["pictures"]
     return table.reset_index()

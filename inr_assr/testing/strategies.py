@@ -42,14 +42,24 @@ class Strategy:
         check_choice("test_strategy", self.kind, ["Simple", "Patched", "OverlappingPatched"])
         if self.kind == "Simple":
             return
-        object.__setattr__(self, "patch", check_number("breakdown_patch_size", 100 if self.patch is None else self.patch, 1, whole=True))
-        overlap = 0 if self.kind == "Patched" else check_number("overlap", 20 if self.overlap is None else self.overlap, 0, whole=True)
+        object.__setattr__(
+            self,
+            "patch",
+            check_number("breakdown_patch_size", 100 if self.patch is None else self.patch, 1, whole=True),
+        )
+        overlap = (
+            0
+            if self.kind == "Patched"
+            else check_number("overlap", 20 if self.overlap is None else self.overlap, 0, whole=True)
+        )
         if overlap >= self.patch:
             raise InputError(f"overlap: {overlap} is not smaller than breakdown_patch_size {self.patch}.")
         object.__setattr__(self, "overlap", overlap)
 
     def __str__(self) -> str:
-        return {"Simple": "whole", "Patched": f"patched {self.patch}"}.get(self.kind, f"patched {self.patch} overlap {self.overlap}")
+        return {"Simple": "whole", "Patched": f"patched {self.patch}"}.get(
+            self.kind, f"patched {self.patch} overlap {self.overlap}"
+        )
 
     def __call__(self, restore: Restore, image: Tensor, size: tuple[int, int]) -> Tensor:
         "Restore one picture (1, 3, h, w) to `size`."

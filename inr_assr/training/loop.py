@@ -51,7 +51,9 @@ def pick_device(device: str = "auto") -> torch.device:
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError):
-        raise InputError(f"device: {device!r} is not to be had here. Valid: auto, cpu{', cuda' if torch.cuda.is_available() else ''}.") from None
+        raise InputError(
+            f"device: {device!r} is not to be had here. Valid: auto, cpu{', cuda' if torch.cuda.is_available() else ''}."
+        ) from None
 
 
 def train(
@@ -93,7 +95,9 @@ def train(
             yield Step(epoch + 1, step, recipe.iterations)
         loss = total.item() / recipe.iterations
         if not math.isfinite(loss):
-            raise InputError(f"training: the loss became {loss} in epoch {epoch + 1}; the last good state is in {str(run.file('last'))!r}. Try a lower learning_rate.")
+            raise InputError(
+                f"training: the loss became {loss} in epoch {epoch + 1}; the last good state is in {str(run.file('last'))!r}. Try a lower learning_rate."
+            )
         psnr = validation.score(model)
         best = max([psnr, *(record["psnr"] for record in records)])
         record = Epoch(epoch + 1, loss, rate, psnr, best, time.perf_counter() - start)

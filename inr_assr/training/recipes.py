@@ -50,12 +50,16 @@ class Recipe:
         "This recipe, if it can run here; `InputError` says what is missing or does not fit."
         if self.loss not in LOSSES:
             ready = [name for name in RECIPES if RECIPES[name].loss in LOSSES]
-            raise InputError(f"recipe: {self.name} needs the loss {self.loss!r}, which is not part of inr_assr yet. Ready: {', '.join(ready)}.")
+            raise InputError(
+                f"recipe: {self.name} needs the loss {self.loss!r}, which is not part of inr_assr yet. Ready: {', '.join(ready)}."
+            )
         check_choice("recipe.schedule", self.schedule, SCHEDULES)
         known = list(inspect.signature(SCHEDULES[self.schedule]).parameters)[3:]
         for option in self.schedule_options:
             if option not in known:
-                raise InputError(f"recipe.schedule_options: {self.schedule} has no {option!r}. Valid: {', '.join(known) or 'none'}.")
+                raise InputError(
+                    f"recipe.schedule_options: {self.schedule} has no {option!r}. Valid: {', '.join(known) or 'none'}."
+                )
         for name, low in {"patch": 1, "batch": 1, "epochs": 1, "iterations": 1}.items():
             check_number(f"recipe.{name}", getattr(self, name), low, whole=True)
         check_number("recipe.learning_rate", self.learning_rate, 0, above=True)
@@ -96,4 +100,6 @@ def recipe_table():
     "All recipes, one a row, as a pandas data frame."
     import pandas as pd
 
-    return pd.DataFrame([dataclasses.asdict(RECIPES[name]) | {"ready": RECIPES[name].loss in LOSSES} for name in RECIPES]).set_index("name")
+    return pd.DataFrame(
+        [dataclasses.asdict(RECIPES[name]) | {"ready": RECIPES[name].loss in LOSSES} for name in RECIPES]
+    ).set_index("name")

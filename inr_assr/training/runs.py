@@ -93,14 +93,18 @@ class RunFolder:
         path = self.file("last")
         if not path.exists():
             if self.file("best").exists():
-                raise InputError(f"root: {str(self.path)!r} holds a best.pth but no last.pth to go on from; choose another root.")
+                raise InputError(
+                    f"root: {str(self.path)!r} holds a best.pth but no last.pth to go on from; choose another root."
+                )
             return None
         contents = read_checkpoint(path)
         if "configuration" not in contents:
             raise InputError(f"root: {str(path)!r} was not written by a training of this package; choose another root.")
         differ = differences(self.configuration.as_dict(), contents["configuration"])
         if differ:
-            raise InputError(f"root: {str(self.path)!r} holds another training ({'; '.join(differ)}). Choose another root, or train as it was.")
+            raise InputError(
+                f"root: {str(self.path)!r} holds another training ({'; '.join(differ)}). Choose another root, or train as it was."
+            )
         return contents
 
     def save(

@@ -35,14 +35,20 @@ class Validation:
     ) -> "Validation":
         "Middles of up to `most` pictures, spread over the store, at each scale."
         scales = [s for s in (2, 3, 4) if scale_range[0] <= s <= scale_range[1]] or [scale_range[1]]
-        chosen = sorted({round(i * (len(store) - 1) / max(1, min(most, len(store)) - 1)) for i in range(min(most, len(store)))})
+        chosen = sorted(
+            {round(i * (len(store) - 1) / max(1, min(most, len(store)) - 1)) for i in range(min(most, len(store)))}
+        )
         pairs = []
         for i in chosen:
             picture = store.pictures[i]
             for scale in scales:
                 sides = [min(n, round(patch * scale)) for n in picture.shape[:2]]
                 top, left = ((n - side) // 2 for n, side in zip(picture.shape[:2], sides, strict=True))
-                pairs.append(make_pair(f"{store.names[i]} x{scale:g}", picture[top : top + sides[0], left : left + sides[1]], scale))
+                pairs.append(
+                    make_pair(
+                        f"{store.names[i]} x{scale:g}", picture[top : top + sides[0], left : left + sides[1]], scale
+                    )
+                )
         return cls(pairs, source)
 
     def score(self, model: ASSRModel) -> float:

@@ -26,12 +26,29 @@ class Chart(Figure):
 
     def _repr_png_(self) -> bytes:
         data = io.BytesIO()
-        self.savefig(data, format="png", dpi=72)
+        self.savefig(data, format="png", dpi=88)
         return data.getvalue()
 
 
-COLOURS = ("#7f7f7f", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito: told apart by all
-STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "0.92", "svg.fonttype": "none", "svg.hashsalt": "inr_assr"}
+COLOURS = (
+    "#7f7f7f",
+    "#d55e00",
+    "#0072b2",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#000000",
+)  # Okabe and Ito: told apart by all
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "0.92",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "inr_assr",
+}
 
 
 def colours_of(runs: list[str]) -> dict[str, str]:
@@ -152,7 +169,11 @@ def crops(
         for axis in axes.flat:
             axis.axis("off")
         axes[0, 0].imshow(example.hr)
-        axes[0, 0].add_patch(matplotlib.patches.Rectangle((box[1], box[0]), box[3], box[2], fill=False, edgecolor="#00e5ff", linewidth=1.5))
+        axes[0, 0].add_patch(
+            matplotlib.patches.Rectangle(
+                (box[1], box[0]), box[3], box[2], fill=False, edgecolor="#00e5ff", linewidth=1.5
+            )
+        )
         axes[0, 0].set_title(f"{example.name}, x{example.scale}")
         axes[0, 1].imshow(truth, interpolation="nearest")
         axes[0, 1].set_title("truth")
@@ -172,7 +193,15 @@ def training_curves(
     "Loss, validation and learning rate over the epochs."
     with matplotlib.rc_context(STYLE):
         figure = Chart(figsize=(8.4, 2.5), layout="constrained")
-        for axis, (column, title, colour) in zip(figure.subplots(1, 3), (("loss", "training loss", COLOURS[1]), ("psnr", "validation PSNR (dB)", COLOURS[2]), ("learning_rate", "learning rate", COLOURS[0])), strict=True):
+        for axis, (column, title, colour) in zip(
+            figure.subplots(1, 3),
+            (
+                ("loss", "training loss", COLOURS[1]),
+                ("psnr", "validation PSNR (dB)", COLOURS[2]),
+                ("learning_rate", "learning rate", COLOURS[0]),
+            ),
+            strict=True,
+        ):
             axis.plot(log["epoch"], log[column], "o-", color=colour, markersize=3)
             axis.set_title(title, loc="left", fontsize=10)
             axis.set_xlabel("epoch")

@@ -32,7 +32,11 @@ def machine() -> dict[str, str]:
         lines = Path("/proc/cpuinfo").read_text(errors="ignore").splitlines()
         name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {"processor": f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads", "GPU": gpu, "system": platform.platform(terse=True)}
+    return {
+        "processor": f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "GPU": gpu,
+        "system": platform.platform(terse=True),
+    }
 
 
 def provenance() -> dict[str, str]:
@@ -90,12 +94,16 @@ def _tiles(example: Example) -> str:
     edge = max(2, min(marked.shape[:2]) // 120)
     marked[top - edge : top + height + edge, left - edge : left + width + edge] = (0, 229, 255)
     marked[top : top + height, left : left + width] = truth
-    tiles = [f'<figure><img class="smooth" src="{as_image(marked, "jpeg")}" alt="{html.escape(example.name)}, the part shown is framed"><figcaption>{html.escape(example.name)}, whole; the frame is what follows</figcaption></figure>',
-             f'<figure><img src="{as_image(truth)}" alt="truth"><figcaption>truth</figcaption></figure>']
+    tiles = [
+        f'<figure><img class="smooth" src="{as_image(marked, "jpeg")}" alt="{html.escape(example.name)}, the part shown is framed"><figcaption>{html.escape(example.name)}, whole; the frame is what follows</figcaption></figure>',
+        f'<figure><img src="{as_image(truth)}" alt="truth"><figcaption>truth</figcaption></figure>',
+    ]
     for run, picture in example.restored.items():
         part, name = cut(picture, box), html.escape(run)
-        tiles.append(f'<figure><img src="{as_image(part)}" alt="{name}"><img class="errors" src="{as_image(error_map(part, truth))}" alt="error of {name}">'
-                     f"<figcaption>{name}: {crop_psnr(part, truth):.2f} dB in this crop; below, its error</figcaption></figure>")
+        tiles.append(
+            f'<figure><img src="{as_image(part)}" alt="{name}"><img class="errors" src="{as_image(error_map(part, truth))}" alt="error of {name}">'
+            f"<figcaption>{name}: {crop_psnr(part, truth):.2f} dB in this crop; below, its error</figcaption></figure>"
+        )
     return f'<h3>{html.escape(example.name)} at x{example.scale}</h3><div class="tiles">{"".join(tiles)}</div>'
 
 
@@ -104,9 +112,11 @@ def _slider(example: Example, before: str, after: str) -> str:
     box = busiest(example.hr, *(min(n, 220) for n in example.hr.shape[:2]))
     first, second = (as_image(cut(example.restored[run], box)) for run in (before, after))
     a, b = html.escape(before), html.escape(after)
-    return (f'<div class="slider"><div class="frame"><img src="{first}" alt="{a}"><img class="over" src="{second}" alt="{b}"><span class="bar"></span></div>'
-            f'<input type="range" min="0" max="100" value="50" aria-label="share of {a}" oninput="this.parentNode.style.setProperty(\'--at\', this.value + \'%\')">'
-            f'<div class="names soft"><span>&#9664; {a}</span><span>{html.escape(example.name)}, x{example.scale}</span><span>{b} &#9654;</span></div></div>')
+    return (
+        f'<div class="slider"><div class="frame"><img src="{first}" alt="{a}"><img class="over" src="{second}" alt="{b}"><span class="bar"></span></div>'
+        f'<input type="range" min="0" max="100" value="50" aria-label="share of {a}" oninput="this.parentNode.style.setProperty(\'--at\', this.value + \'%\')">'
+        f'<div class="names soft"><span>&#9664; {a}</span><span>{html.escape(example.name)}, x{example.scale}</span><span>{b} &#9654;</span></div></div>'
+    )
 
 
 def _table(style) -> str:
@@ -116,7 +126,11 @@ def _table(style) -> str:
 
 
 def _facts(facts: dict) -> str:
-    return "<dl>" + "".join(f"<dt>{html.escape(str(k))}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items()) + "</dl>"
+    return (
+        "<dl>"
+        + "".join(f"<dt>{html.escape(str(k))}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items())
+        + "</dl>"
+    )
 
 
 def report_html(report: Report) -> str:
@@ -126,7 +140,9 @@ def report_html(report: Report) -> str:
     if report.notice:
         parts.append(f'<p class="notice">{html.escape(report.notice)}</p>')
     if report.summary:
-        parts.append('<ul class="summary">' + "".join(f"<li>{html.escape(line)}</li>" for line in report.summary) + "</ul>")
+        parts.append(
+            '<ul class="summary">' + "".join(f"<li>{html.escape(line)}</li>" for line in report.summary) + "</ul>"
+        )
     for benchmark in rows["benchmark"].unique():
         part = rows[rows["benchmark"] == benchmark]
         parts.append(f"<h2>{html.escape(benchmark)}</h2>")
@@ -134,9 +150,13 @@ def report_html(report: Report) -> str:
             parts.append(f'<figure class="chart">{as_svg(curves(part, report.metric, benchmark))}</figure>')
         parts.append(_table(score_table(part, report.metric, benchmark)))
         parts.append("<h3>Scale by scale</h3>")
-        parts += [_table(scale_table(part, scale).set_uuid(f"t{i}")) for i, scale in enumerate(scale_order(part["scale"]))]
+        parts += [
+            _table(scale_table(part, scale).set_uuid(f"t{i}")) for i, scale in enumerate(scale_order(part["scale"]))
+        ]
     if report.examples:
-        parts.append("<h2>Side by side</h2><p class=\"soft\">Error maps show |restored - truth|, mean of the channels, black for 0 to light yellow for 0.25 and more: one scale for all.</p>")
+        parts.append(
+            '<h2>Side by side</h2><p class="soft">Error maps show |restored - truth|, mean of the channels, black for 0 to light yellow for 0.25 and more: one scale for all.</p>'
+        )
         parts += [_tiles(example) for example in report.examples]
         with_two = [e for e in report.examples if len(e.restored) > 1]
         if with_two:
@@ -144,13 +164,17 @@ def report_html(report: Report) -> str:
             parts += [_slider(e, *[list(e.restored)[i] for i in (0, 1)]) for e in with_two[:2]]
     if report.log is not None:
         parts.append(f'<h2>Training</h2><figure class="chart">{as_svg(training_curves(report.log))}</figure>')
-    parts.append("<h2>How this was made</h2><div class=\"facts\">")
+    parts.append('<h2>How this was made</h2><div class="facts">')
     for heading, facts in {**report.facts, "Machine": machine(), "Versions": provenance()}.items():
         parts.append(f"<section><h3>{html.escape(heading)}</h3>{_facts(facts)}</section>")
     table = base64.b64encode(rows.to_csv(index=False).encode()).decode()
-    parts.append(f'</div><p><a class="button" download="rows.csv" href="data:text/csv;base64,{table}">All {len(rows)} values as CSV</a></p>')
-    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{html.escape(report.title)}</title><style>{CSS}</style></head><body><main>{''.join(parts)}</main></body></html>")
+    parts.append(
+        f'</div><p><a class="button" download="rows.csv" href="data:text/csv;base64,{table}">All {len(rows)} values as CSV</a></p>'
+    )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(report.title)}</title><style>{CSS}</style></head><body><main>{''.join(parts)}</main></body></html>"
+    )
 
 
 def write_report(report: Report, path: str | Path) -> Path:

@@ -23,7 +23,9 @@ def _mark(column: pd.Series, better: str, digits: int) -> list[str]:
     "Bold for the best, underline for the second; values that print the same share their place."
     shown = column.round(digits)
     places = sorted(shown.dropna().unique(), reverse=better == "higher")
-    styles = {place: style for place, style in zip(places, ("font-weight: bold", "text-decoration: underline"), strict=False)}
+    styles = {
+        place: style for place, style in zip(places, ("font-weight: bold", "text-decoration: underline"), strict=False)
+    }
     return [styles.get(value, "") if len(places) > 1 else "" for value in shown]
 
 
@@ -47,7 +49,9 @@ def score_table(
     table.columns = [f"x{s}" for s in table.columns]
     table.columns.name = table.index.name = None
     arrow = "higher is better" if known.better == "higher" else "lower is better"
-    protocol = ", ".join(f"{p} {h}" for p, h in chosen[["profile", "profile_hash"]].drop_duplicates().itertuples(index=False))
+    protocol = ", ".join(
+        f"{p} {h}" for p, h in chosen[["profile", "profile_hash"]].drop_duplicates().itertuples(index=False)
+    )
     left = int(averages["left_out"].sum())
     caption = f"{chosen['benchmark'].iloc[0]}: {label_of(metric)}, {arrow}; mean of {chosen['image'].nunique()} pictures; profile {protocol}"
     caption += f"; {left} values not finite and left out" if left else ""
@@ -77,9 +81,13 @@ def scale_table(
     return _styled(table, f"x{scale}: mean of {chosen['image'].nunique()} pictures", marks, signed)
 
 
-def _styled(table: pd.DataFrame, caption: str, marks: dict[str, tuple[str, int]], formats: dict[str, str] | None = None) -> Styler:
+def _styled(
+    table: pd.DataFrame, caption: str, marks: dict[str, tuple[str, int]], formats: dict[str, str] | None = None
+) -> Styler:
     "Numbers as papers print them; the same text every time."
-    style = table.style.format({c: f"{{:.{d}f}}" for c, (_, d) in marks.items()} | (formats or {}), na_rep="-").set_caption(caption)
+    style = table.style.format(
+        {c: f"{{:.{d}f}}" for c, (_, d) in marks.items()} | (formats or {}), na_rep="-"
+    ).set_caption(caption)
     for column, (better, digits) in marks.items():
         style = style.apply(_mark, subset=[column], better=better, digits=digits)
     return style.set_uuid("t")
