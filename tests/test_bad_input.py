@@ -121,7 +121,7 @@ def test_upscale_refuses(photos, weights, tmp_path):
     refused(cli(*base, "--scale", 2, "--device", "abacus"), "device: 'abacus'")
     refused(cli(*base, "--scale", 2, "--tiling", "-3"), "tiling: ")
     refused(cli(*base, "--scal", 2), "Did you mean --scale?")
-    refused(cli(*base), "one of the arguments --scale --size is required")
+    refused(cli(*base), "give one of --scale")
     refused(cli("upscail", "x"), "invalid choice")
 
 

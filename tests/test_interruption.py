@@ -117,7 +117,13 @@ def test_interrupted_by_the_keyboard(photos, tmp_path):
         "--batch",
         2,
     ]
-    process = subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [str(word) for word in words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background inherit it ignored
+    )
     for line in process.stdout:
         if line.startswith("epoch"):
             process.send_signal(signal.SIGINT)

@@ -42,7 +42,7 @@ def make_pair(
     hr = np.ascontiguousarray(hr[: cut[0], : cut[1]])
     return Pair(name, KERNELS[check_choice("kernel", kernel, KERNELS)](hr, small), hr)
 
-
+# %% ../../nbs/data/47_pairs.ipynb #62790821
 def match_files(
     hr_folder: str | Path,
     lr_folder: str | Path,

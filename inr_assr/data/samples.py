@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     target: Tensor  # (B, 3, patch, patch) the true colours there
     scale: list[float]  # of each sample
 
-
+# %% ../../nbs/data/46_samples.ipynb #1a72f13f
 @dataclass(frozen=True)
 class Samples:
     "An endless supply of training samples, the same for the same seed."

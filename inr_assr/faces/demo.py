@@ -64,7 +64,7 @@ def demo_training(
     )
     return run, test_folder, log
 
-
+# %% ../../nbs/faces/84_demo.ipynb #b9b3612b
 def demo_methods(
     checkpoint: str | Path,  # of this demo's training
     published: bool = True,  # fetch the LIIF authors' weights, if they can be had
@@ -79,7 +79,7 @@ def demo_methods(
             print(f"going on without the LIIF authors' weights: {error}")
     return methods
 
-
+# %% ../../nbs/faces/84_demo.ipynb #948aece4
 def margins(
     rows: pd.DataFrame,
     run: str = DEMO_RUN,
@@ -102,7 +102,7 @@ def verdict(rows: pd.DataFrame) -> str:
         )
     return f"{DEMO_RUN} is above bicubic by {told} (mean luma PSNR over {rows['image'].nunique()} photos that it did not train on)."
 
-
+# %% ../../nbs/faces/84_demo.ipynb #2022d19c
 def demo_examples(methods: list[Method]) -> list[Example]:
     "Side-by-side examples of the test photos."
     parts = (("astronaut", 3, None), ("chelsea", 4, (95, 105, 75, 110)), ("china", 2, (70, 130, 85, 130)))

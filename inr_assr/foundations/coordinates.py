@@ -100,7 +100,7 @@ class Corners(NamedTuple):
     offset: Tensor  # (B or 1, K, Q, 2) query minus its centre (y, x), one LR pixel = 2
     weight: Tensor  # (B or 1, K, Q, 1) shares, sum 1 over K
 
-
+# %% ../../nbs/foundations/03_coordinates.ipynb #0568b87b
 @dataclass(frozen=True)
 class Queries:
     "What is asked of a decoder. Build it with `Queries.grid` or `Queries.points`."
@@ -200,7 +200,7 @@ def _narrow(device) -> bool:
     "Does this device lack float64?"
     return torch.device(device or "cpu").type == "mps"
 
-# %% ../../nbs/foundations/03_coordinates.ipynb #dc0b1cfe
+# %% ../../nbs/foundations/03_coordinates.ipynb #ba78cc32
 @dataclass(frozen=True)
 class CellPolicy:
     "What happens to cells smaller than those of training."

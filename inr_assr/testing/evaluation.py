@@ -111,7 +111,7 @@ def commit() -> str:
 
 DEFAULT_METRICS = ("psnr_y", "psnr_rgb", "ssim_y")
 
-
+# %% ../../nbs/testing/63_evaluation.ipynb #e51ddce4
 @dataclass(frozen=True)
 class Restored:
     "One restored picture, with its rows."

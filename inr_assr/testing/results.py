@@ -90,7 +90,7 @@ def read_rows(
     rows["seed"] = rows["seed"].astype("Int64") if "seed" in rows else pd.NA
     return rows
 
-
+# %% ../../nbs/testing/64_results.ipynb #0de5617b
 def write_rows(
     rows: list[dict] | pd.DataFrame,
     path: str | Path,  # .csv or .parquet; existing rows that measure something else are kept
@@ -108,7 +108,7 @@ def write_rows(
         )
     return table
 
-# %% ../../nbs/testing/64_results.ipynb #0de5617b
+# %% ../../nbs/testing/64_results.ipynb #573181c2
 def scale_order(scales) -> list[str]:
     "Scale names sorted by size; asymmetric ones by their geometric mean, after equal whole ones."
     return sorted(set(scales), key=lambda s: (float(np.prod(parse_scale(s)) ** 0.5), "x" in s, s))

@@ -79,7 +79,7 @@ class Recipe:
                 raise InputError(f"recipe.{name}: {value!r} does not fit; give a {types[name].__name__}.")
         return dataclasses.replace(self, **options).check()
 
-
+# %% ../../nbs/training/52_recipes.ipynb #e27124d7
 for row in (
     Recipe("TrainSimple", "Simple"),
     Recipe("TrainSimpleLargerPatch", "Simple", patch=64),

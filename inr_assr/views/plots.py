@@ -63,7 +63,7 @@ def label_of(metric: str) -> str:
     name = known.name.rsplit("_", 1)[0].upper().replace("_", "-")
     return f"{name} on {known.channel}" + (f" ({known.unit})" if known.unit else "")
 
-
+# %% ../../nbs/views/70_plots.ipynb #686185a4
 def curves(
     rows: pd.DataFrame,
     metric: str = "psnr_y",
@@ -100,7 +100,7 @@ def curves(
         above[-1].minorticks_off()
     return figure
 
-# %% ../../nbs/views/70_plots.ipynb #1502001e
+# %% ../../nbs/views/70_plots.ipynb #0a832e69
 @dataclass(frozen=True)
 class Example:
     "A picture, and what several methods made of its small version."
@@ -186,7 +186,7 @@ def crops(
             axes[1, k].imshow(error_map(part, truth), interpolation="nearest")
     return figure
 
-# %% ../../nbs/views/70_plots.ipynb #47ccbd00
+# %% ../../nbs/views/70_plots.ipynb #bca97803
 def training_curves(
     log: pd.DataFrame,  # columns epoch, loss, learning_rate, psnr
 ) -> Chart:

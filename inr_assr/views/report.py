@@ -84,7 +84,7 @@ a { color: var(--accent); } .button { display: inline-block; border: 1px solid v
 @media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --soft: #9aa6b5; --line: #313a46; --paper: #14181e; --mist: #1d232b; --accent: #6fb1ff; --warn: #3a3014; } .chart { padding: 8px; } }
 """
 
-
+# %% ../../nbs/views/72_report.ipynb #33d9cff6
 def _tiles(example: Example) -> str:
     "One part of a picture: truth, methods, error maps."
     box = example.part()
@@ -118,7 +118,7 @@ def _slider(example: Example, before: str, after: str) -> str:
         f'<div class="names soft"><span>&#9664; {a}</span><span>{html.escape(example.name)}, x{example.scale}</span><span>{b} &#9654;</span></div></div>'
     )
 
-
+# %% ../../nbs/views/72_report.ipynb #22862227
 def _table(style) -> str:
     "A table that scrolls sideways on a narrow screen, its caption above it."
     caption, style.caption = style.caption, None
