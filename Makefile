@@ -7,11 +7,11 @@ STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test install lint readme notebooks clean
+.PHONY: demo test install lint readme notebooks docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)  ## train a small model on photos, test it, write outputs/demo/report.html
-	@echo "demo: training and testing, about 4 minutes on 2 cores"
+	@echo "demo: training and testing, about 3 minutes on 2 cores"
 	@$(BIN)/inr-assr run nbs/runs/demo.ipynb -o outputs/demo/demo.ipynb
 	@echo "demo: open outputs/demo/report.html"
 
@@ -46,6 +46,10 @@ notebooks: $(STAMP)  ## export the package, execute the notebooks in place and c
 	$(BIN)/nbdev-export
 	for nb in $(or $(NB),$(shell find nbs -name '[0-9]*.ipynb' | sort)); do \
 		echo $$nb; $(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace $$nb && $(BIN)/nbdev-clean --fname $$nb || exit 1; done
+
+docs: $(STAMP)  ## the book as a static site, in site/
+	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -23,7 +23,7 @@ if in_package != meta["version"]:
         f"settings.ini says version {meta['version']}, inr_assr/__init__.py says {in_package}: make them equal"
     )
 
-extras = {name: lines(f"{name}_requirements") for name in ("demo", "parquet", "dev")}
+extras = {name: lines(f"{name}_requirements") for name in ("demo", "parquet", "docs", "dev")}
 extras["dev"] += extras["demo"] + extras["parquet"]
 
 setup(

@@ -33,12 +33,7 @@ class LIIF(Decoder):
     def __init__(
         self,
         channels: int,  # of the encoder's features
-        hidden: list[int] | None = (
-            256,
-            256,
-            256,
-            256,
-        ),  # widths of the MLP; None: no MLP, the nearest feature is the colour
+        hidden: list[int] | None = (256,) * 4,  # widths of the MLP; None: no MLP, the nearest feature is the colour
         unfold: bool = True,  # read the 3x3 features around a pixel, not its own alone (published ablation -u)
         ensemble: bool = True,  # four corners, not the nearest alone (-e)
         cell: bool = True,  # tell the MLP the pixel size (-c)

@@ -175,7 +175,7 @@ def follow(
             elif isinstance(event, Epoch):
                 mark = "  best so far" if event.psnr == event.best else ""
                 progress.say(
-                    f"epoch {event.epoch:3d} of {recipe.epochs}  loss {event.loss:.4f}  rate {event.learning_rate:.2e}  validation {event.psnr:.3f} dB  {event.seconds:.0f} s{mark}"
+                    f"epoch {event.epoch:3d} of {recipe.epochs}  loss {event.loss:.4f}  rate {event.learning_rate:.2e}  validation {event.psnr:.3f} dB{mark}"
                 )
     if not started:
         print(f"this training is complete: {folder}")

@@ -227,6 +227,7 @@ def run_notebook(
             progress_bar=False,
             stdout_file=echo,
             log_output=False,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # of the kernel: no warning of how it talks to us
         )
     except PapermillExecutionError as error:
         if error.ename == "InputError":

@@ -149,10 +149,8 @@ class Queries:
                 f"coord: shape {tuple(coord.shape)} does not fit; give (batch, height, width, 2) with (y, x) last."
             )
         target = torch.as_tensor(target, device=coord.device, dtype=coord.dtype).reshape(-1, 2)
-        if len(target) not in (1, len(coord)) or not bool((target > 0).all()):
-            raise InputError(
-                f"cell: {len(target)} cells for {len(coord)} pictures, all above 0, were expected to match."
-            )
+        if len(target) not in (1, len(coord)):
+            raise InputError(f"cell: {len(target)} sizes for {len(coord)} pictures; give one each, or one for all.")
         flat = coord.reshape(len(coord), -1, 2)
         return cls(tuple(lr_size), 2 / target, flat[..., 0], flat[..., 1], tuple(coord.shape[1:3]), False)
 

@@ -123,6 +123,8 @@ class ASSRModel(nn.Module):
         cell: Tensor,  # (B, 2) height and width of a wanted pixel: 2 / size of the whole target
     ) -> Tensor:  # (B, 3, H, W) RGB, not clamped
         "Colours at any points. How the points are laid out as H x W does not matter."
+        if cell.ndim != 2 or cell.shape[-1] != 2 or not bool((cell > 0).all()):
+            raise InputError(f"cell: {tuple(cell.shape)} does not fit; give (batch, 2), height and width above 0.")
         return self.query(self.prepare(image), Queries.points(tuple(image.shape[-2:]), coord, 2 / cell))
 
     def blocks(

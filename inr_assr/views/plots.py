@@ -22,12 +22,20 @@ from ..testing.results import means, scale_order
 
 # %% ../../nbs/views/70_plots.ipynb #da563f0e
 class Chart(Figure):
-    "A figure that Jupyter shows by itself, small enough to be kept in a notebook."
+    "A figure that Jupyter shows by itself, small enough to be kept in a notebook: lines as PNG, photos as JPEG."
 
-    def _repr_png_(self) -> bytes:
+    photos = False
+
+    def _shown(self, kind: str, **options) -> bytes:
         data = io.BytesIO()
-        self.savefig(data, format="png", dpi=88)
+        self.savefig(data, format=kind, dpi=88, **options)
         return data.getvalue()
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self.photos else self._shown("png")
+
+    def _repr_jpeg_(self) -> bytes | None:
+        return self._shown("jpeg", pil_kwargs={"quality": 85}) if self.photos else None
 
 
 COLOURS = (
@@ -165,6 +173,7 @@ def crops(
     with matplotlib.rc_context({"font.size": 9}):
         columns = 2 + len(example.restored)
         figure = Chart(figsize=(2.1 * columns, 4.4), layout="constrained")
+        figure.photos = True
         axes = figure.subplots(2, columns)
         for axis in axes.flat:
             axis.axis("off")
