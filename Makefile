@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test install lint readme notebooks docs clean
+.PHONY: demo test install lint readme notebooks examples docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)  ## train a small model on photos, test it, write outputs/demo/report.html
@@ -46,6 +46,11 @@ notebooks: $(STAMP)  ## export the package, execute the notebooks in place and c
 	$(BIN)/nbdev-export
 	for nb in $(or $(NB),$(shell find nbs -name '[0-9]*.ipynb' | sort)); do \
 		echo $$nb; $(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace $$nb && $(BIN)/nbdev-clean --fname $$nb || exit 1; done
+
+examples: $(STAMP)  ## execute the runners that show something by themselves, and keep their outputs
+	for name in demo test report; do \
+		$(BIN)/inr-assr run nbs/runs/$$name.ipynb -o outputs/$$name.ipynb && mv outputs/$$name.ipynb nbs/runs/$$name.ipynb \
+		&& $(BIN)/nbdev-clean --fname nbs/runs/$$name.ipynb || exit 1; done
 
 docs: $(STAMP)  ## the book as a static site, in site/
 	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'

@@ -33,7 +33,6 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author=meta["author"],
-    author_email=meta["author_email"],
     license=meta["license"],
     keywords=meta["keywords"].split(),
     python_requires=f">={meta['min_python']}",

@@ -55,15 +55,14 @@ class Progress:
 
             self.display = display({"text/plain": f"{label} ..."}, raw=True, display_id=True)
         self.stream, self.shown = stream, 0.0
-        hidden = (
-            True if self.display or (terminal is not None and stream is None) else None
-        )  # None: hide where there is no terminal
+        nobody = self.display or (terminal is not None and stream is None)
         self.bar = tqdm(
             total=total,
             desc=label,
             unit=unit or "it",
+            unit_scale=unit == "px",
             file=stream,
-            disable=False if stream else hidden,
+            disable=False if stream else True if nobody else None,  # None: by whether stderr is a terminal
             leave=False,
             mininterval=0.2,
             dynamic_ncols=True,
@@ -93,8 +92,6 @@ class Progress:
         "Print a line that stays."
         self.bar.clear()
         print(line, flush=True)
-        if self.stream:  # the notebook keeps the line; whoever sits at the terminal sees it above the bar
-            print(line, file=self.stream, flush=True)
         self.bar.refresh()
 
     def __enter__(self) -> "Progress":
@@ -192,49 +189,42 @@ def test_job(
     strategy: Strategy = Strategy(),
     out: str | Path | None = None,  # results file to which rows are added, .csv or .parquet
     save: str | Path | None = None,  # folder for the restored pictures
-    quiet: bool = False,  # no line for each scale
     **folders,  # hr_folder, lr_folder: see `evaluate`
 ) -> pd.DataFrame:  # the new rows
-    "Test a method on a benchmark; rows are added to `out` when all are there."
+    "Test a method on a benchmark; rows are added to `out` scale by scale."
     if out is not None:
         check_results_path(out)
         make_folder(Path(out).parent, "results")
     found, root = find_benchmark(benchmark, data)
-    if not quiet and not folders.get("hr_folder") and (word := found.missing(root)):
+    if not folders.get("hr_folder") and (word := found.missing(root)):
         print(f"note: {word}")
-    rows, last = [], None
     measures = [METRICS[name].name for name in metrics]  # fail before the work
     headline = PROFILES[profile].headline[found.kind]
+    headline = headline if headline in measures else measures[0]
+    rows, part = [], []  # all, and those of the scale at hand
 
-    def tell(scale):
-        part = [
-            row
-            for row in rows
-            if row["scale"] == scale and row["metric"] == (headline if headline in measures else measures[0])
-        ]
-        if not quiet:
-            line = means(pd.DataFrame(part)).iloc[0]
-            left = f", {line.left_out} not finite and left out" if line.left_out else ""
-            progress.say(
-                f"{found.name} x{scale}: {method.run}  {line.metric} {line['mean']:.3f} over {line.pictures} pictures{left}"
-            )
+    def finish_scale():
+        rows.extend(part)
+        if out is not None:
+            write_rows(part, out)
+        line = means(pd.DataFrame([row for row in part if row["metric"] == headline])).iloc[0]
+        left = f", {line.left_out} not finite and left out" if line.left_out else ""
+        progress.say(
+            f"{found.name} x{line.scale}: {method.run}  {headline} {line['mean']:.3f} over {line.pictures} pictures{left}"
+        )
+        part.clear()
 
     with Progress(f"{method.run} on {found.name}", 1, "picture") as progress:
         for restored in evaluate(method, benchmark, data, scales, profile, metrics, strategy, **folders):
-            if last not in (None, restored.scale):
-                tell(last)
-            rows, last = rows + restored.rows, restored.scale
+            if part and part[0]["scale"] != restored.scale:
+                finish_scale()
+            part.extend(restored.rows)
             progress.bar.total = progress.total = restored.total
             progress.to(restored.done, f"x{restored.scale}")
             if save:
-                save_picture(
-                    to_picture(restored.picture),
-                    Path(save) / method.run / f"{found.name}_x{restored.scale}" / f"{restored.image}.png",
-                )
-        if last is not None:
-            tell(last)
-    if out is not None:
-        write_rows(rows, out)
+                place = Path(save) / method.run / f"{found.name}_x{restored.scale}"
+                save_picture(to_picture(restored.picture), place / f"{restored.image}.png")
+        finish_scale()
     return pd.DataFrame(rows)
 
 
@@ -269,7 +259,7 @@ def upscale_picture(
         out[rows.start : rows.stop, columns.start : columns.stop] = to_picture(colours)
         done += len(rows) * len(columns)
         if progress:
-            progress.to(done * 1000 // (size[0] * size[1]))
+            progress.to(done)
     return out
 
 
@@ -318,7 +308,7 @@ def upscale_job(
             make_folder(target.parent, "output")
             if target.exists() and target.samefile(path):
                 raise InputError(f"output: {str(target)!r} is the input itself; choose another name.")
-            with Progress(path.name, 1000, "permille") as progress:
+            with Progress(path.name, wanted[0] * wanted[1], "px") as progress:
                 result = upscale_picture(model, picture, wanted, tiling, progress)
             save_picture(result, target, None if alpha is None else resize_pillow(alpha, wanted))
             print(f"{path.name}: {picture.shape[1]}x{picture.shape[0]} -> {wanted[1]}x{wanted[0]}  {target}")
