@@ -119,6 +119,7 @@ def train_job(
     encoder_options: dict | None = None,
     decoder_options: dict | None = None,
     keep_every: int = 0,  # keep epoch_N.pth for every so many epochs
+    validate_on: int = 10,  # pictures, at most
 ) -> tuple[Path, pd.DataFrame]:  # the run's folder and its log, one row an epoch
     "Train, or go on with a training that was interrupted."
     recipe, seed, device = recipe.check(), check_number("seed", seed, 0, whole=True), pick_device(device)
@@ -130,9 +131,16 @@ def train_job(
         source = f"{len(held)} pictures of their own"
     else:
         store, held, source = hold_out(store)
-    validation = Validation.of(held, recipe.scale_range, recipe.patch, source=source)
+    validation = Validation.of(held, recipe.scale_range, recipe.patch, validate_on, source)
     configuration = configure(
-        encoder, decoder, recipe, seed, store.fingerprint(), held.fingerprint(), encoder_options, decoder_options
+        encoder,
+        decoder,
+        recipe,
+        seed,
+        store.fingerprint(),
+        f"{held.fingerprint()}, {len(validation.pairs)} crops",
+        encoder_options,
+        decoder_options,
     )
     folder = configuration.folder(root)
     limited = sum(min(p.shape[:2]) < round(recipe.patch * recipe.scale_max) for p in store.pictures)

@@ -145,6 +145,7 @@ def train_by(settings: TrainRun):  # the run's folder and its log
         settings.device,
         parts["encoder"],
         parts["decoder"],
+        validate_on=1 if settings.smoke else 10,
     )
 
 
