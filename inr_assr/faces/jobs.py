@@ -154,7 +154,7 @@ def train_job(
     )
     return folder, follow(configuration, store, validation, folder, device, keep_every)
 
-
+# %% ../../nbs/faces/81_jobs.ipynb #f5eb9435
 def follow(
     configuration: TrainingConfiguration,
     store: PictureStore,
@@ -186,7 +186,7 @@ def follow(
         print(f"this training is complete: {folder}")
     return pd.read_csv(folder / "log.csv")
 
-# %% ../../nbs/faces/81_jobs.ipynb #f5eb9435
+# %% ../../nbs/faces/81_jobs.ipynb #329ace06
 def test_job(
     method: Method,
     benchmark: str,  # name, or a folder of pictures
@@ -252,7 +252,7 @@ def example_job(
         restored[method.run] = to_picture(method.restore(to_tensor(pair.lr, method.device), pair.hr.shape[:2]))
     return Example(name, scale_name(scale), pair.lr, pair.hr, restored, box)
 
-# %% ../../nbs/faces/81_jobs.ipynb #329ace06
+# %% ../../nbs/faces/81_jobs.ipynb #d26a62ea
 def upscale_picture(
     model: ASSRModel,
     picture: np.ndarray,  # (h, w, 3) uint8

@@ -120,7 +120,7 @@ class DemoRun(Parameters):
     published: bool = True
     seed: int = 0
 
-# %% ../../nbs/faces/83_runner.ipynb #3ff4f130
+# %% ../../nbs/faces/83_runner.ipynb #0e8a7d02
 def train_by(settings: TrainRun):  # the run's folder and its log
     "Train as a `TrainRun` says."
     from inr_assr.data.pictures import write_demo_photos
@@ -194,7 +194,7 @@ def report_by(settings: ReportRun):  # all rows, and the page
         examples = [example_job(methods, read_picture(settings.picture), settings.scale, Path(settings.picture).stem)]
     return rows, write_report(Report(settings.title, rows, examples=examples, metric=settings.metric), settings.out)
 
-# %% ../../nbs/faces/83_runner.ipynb #0e8a7d02
+# %% ../../nbs/faces/83_runner.ipynb #c0365f4f
 class Echo:
     "Passes on what a notebook prints; on a terminal a line first wipes the progress bar that stands there."
 

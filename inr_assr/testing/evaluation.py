@@ -177,7 +177,7 @@ def evaluate(
             ]
             yield Restored(rows, pair.name, scale_name(scale), picture, done, total)
 
-
+# %% ../../nbs/testing/63_evaluation.ipynb #207291d4
 def _lr_source(found, root, rules, scale, hr_folder, lr_folder) -> Path | None:
     "The folder of LR files that the profile asks for, or None where LR is to be made."
     height, width = scale

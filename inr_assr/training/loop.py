@@ -55,7 +55,7 @@ def pick_device(device: str = "auto") -> torch.device:
             f"device: {device!r} is not to be had here. Valid: auto, cpu{', cuda' if torch.cuda.is_available() else ''}."
         ) from None
 
-
+# %% ../../nbs/training/55_loop.ipynb #4938de25
 def train(
     configuration: TrainingConfiguration,
     store: PictureStore,  # the pictures to learn from

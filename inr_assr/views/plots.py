@@ -163,7 +163,7 @@ def crop_psnr(picture: np.ndarray, truth: np.ndarray) -> float:
     mse = np.mean((picture.astype(float) - truth) ** 2)
     return float("inf") if mse == 0 else float(10 * np.log10(255**2 / mse))
 
-
+# %% ../../nbs/views/70_plots.ipynb #47ccbd00
 def crops(
     example: Example,
 ) -> Chart:
@@ -195,7 +195,7 @@ def crops(
             axes[1, k].imshow(error_map(part, truth), interpolation="nearest")
     return figure
 
-# %% ../../nbs/views/70_plots.ipynb #bca97803
+# %% ../../nbs/views/70_plots.ipynb #98919483
 def training_curves(
     log: pd.DataFrame,  # columns epoch, loss, learning_rate, psnr
 ) -> Chart:
