@@ -447,6 +447,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'inr_assr/training/runs.py'),
                                         'inr_assr.training.runs.RunFolder.save': ( 'training/runs.html#runfolder.save',
                                                                                    'inr_assr/training/runs.py'),
+                                        'inr_assr.training.runs.RunFolder.write_log': ( 'training/runs.html#runfolder.write_log',
+                                                                                        'inr_assr/training/runs.py'),
                                         'inr_assr.training.runs.TrainingConfiguration': ( 'training/runs.html#trainingconfiguration',
                                                                                           'inr_assr/training/runs.py'),
                                         'inr_assr.training.runs.TrainingConfiguration.as_dict': ( 'training/runs.html#trainingconfiguration.as_dict',

@@ -76,9 +76,7 @@ def test_index_leads_through_all_notebooks_in_order():
     text = (ROOT / "nbs" / "index.ipynb").read_text()
     links = [link for link in re.findall(r"\]\(([a-z]+/[\w]+\.ipynb)\)", text)]
     numbered = list(dict.fromkeys(link for link in links if Path(link).name[0].isdigit()))
-    assert [Path(link).name for link in numbered[:-1] if numbered.count(link)] and set(numbered) == {
-        p.relative_to(ROOT / "nbs").as_posix() for p in NOTEBOOKS if p.name[0].isdigit()
-    }
+    assert set(numbered) == {p.relative_to(ROOT / "nbs").as_posix() for p in NOTEBOOKS if p.name[0].isdigit()}
     assert numbered == sorted(numbered, key=lambda link: Path(link).name)
 
 

@@ -27,9 +27,14 @@ def parse_scale(
         parts = re.split(r"\s*[x×,]\s*", scale.strip().lower())
     elif not isinstance(scale, (tuple, list)):
         parts = [scale]
-    if len(parts) not in (1, 2):
-        raise InputError(f"{field}: {scale!r} does not fit; give one number (3.7) or height x width (2x3.5).")
-    numbers = [check_number(field, part, 0, 1000, above=True) for part in parts]
+    try:
+        if len(parts) not in (1, 2):
+            raise InputError
+        numbers = [check_number(field, part, 0, 1000, above=True) for part in parts]
+    except InputError:
+        raise InputError(
+            f"{field}: {scale!r} does not fit; give a number above 0 and at most 1000 (3.7), or height x width (2x3.5)."
+        ) from None
     return numbers[0], numbers[-1]
 
 

@@ -90,13 +90,12 @@ class RunFolder:
 
     def resume(self) -> dict | None:
         "What `last.pth` holds, or None for a fresh start. `InputError` where it belongs to another configuration."
-        path = self.file("last")
-        if not path.exists():
-            if self.file("best").exists():
-                raise InputError(
-                    f"root: {str(self.path)!r} holds a best.pth but no last.pth to go on from; choose another root."
-                )
+        for torn in self.path.glob(".*.part.*"):  # what a killed process was writing
+            torn.unlink(missing_ok=True)
+        last, best = self.file("last"), self.file("best")
+        if not last.exists() and not best.exists():
             return None
+        path = last if last.exists() else best
         contents = read_checkpoint(path)
         if "configuration" not in contents:
             raise InputError(f"root: {str(path)!r} was not written by a training of this package; choose another root.")
@@ -105,7 +104,21 @@ class RunFolder:
             raise InputError(
                 f"root: {str(self.path)!r} holds another training ({'; '.join(differ)}). Choose another root, or train as it was."
             )
+        if path == best and contents["epoch"] == 1:
+            return None  # killed between the two files of the first epoch: it is trained again, to the same bits
+        if path == best:
+            raise InputError(
+                f"root: {str(self.path)!r} holds a best.pth but no last.pth to go on from; choose another root."
+            )
+        self.write_log(contents["records"])  # a kill may have come before it
         return contents
+
+    def write_log(self, records: list[dict]) -> None:
+        "`log.csv`, one line an epoch."
+        import pandas as pd
+
+        with write_whole(self.path / "log.csv") as temporary:
+            pd.DataFrame(records).to_csv(temporary, index=False)
 
     def save(
         self,
@@ -116,13 +129,10 @@ class RunFolder:
         keep: bool = False,  # also as epoch_N.pth
     ) -> None:
         "Write checkpoint and log after an epoch. `best.pth` and `epoch_N.pth` carry no optimiser."
-        import pandas as pd
-
         facts = {"configuration": self.configuration.as_dict(), "epoch": records[-1]["epoch"], "records": records}
         if best:
             save_model(model, self.file("best"), **facts)
         if keep:
             save_model(model, self.file(records[-1]["epoch"]), **facts)
         save_model(model, self.file("last"), **facts, training=training)
-        with write_whole(self.path / "log.csv") as temporary:
-            pd.DataFrame(records).to_csv(temporary, index=False)
+        self.write_log(records)
