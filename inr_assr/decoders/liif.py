@@ -28,7 +28,9 @@ class LIIFState(NamedTuple):
 class LIIF(Decoder):
     "Local implicit image function. Parameter names are the published ones (`imnet.layers.*`)."
 
-    published: ClassVar[dict] = {"liif": {}}
+    published: ClassVar[dict] = {"liif": {}, "LIIFEDSRNet": {}, "LIIFRDNNet": {}}  # the latter two: mmagic
+    published_parameters: ClassVar[int] = 346_883
+    small: ClassVar[dict] = {"hidden": [16, 16]}
 
     def __init__(
         self,
@@ -76,7 +78,11 @@ class LIIF(Decoder):
 
     @classmethod
     def from_published(cls, name: str, arguments: dict) -> dict:
-        spec = arguments.get("imnet_spec")
         ours = {"local_ensemble": "ensemble", "feat_unfold": "unfold", "cell_decode": "cell"}
-        options = {ours[key]: value for key, value in arguments.items() if key not in ("imnet_spec", "encoder_spec")}
-        return {"hidden": spec and list(spec["args"]["hidden_list"]), **options}
+        spec = arguments.pop("imnet_spec", None) or arguments.pop("imnet", None)
+        arguments.pop("eval_bsize", None)
+        options = {ours[key]: value for key, value in arguments.items()}
+        return {"hidden": spec and list(spec.get("args", spec)["hidden_list"]), **options}
+
+    def our_key(self, key: str) -> str:
+        return f"decoder.{key}" if key.startswith("imnet.") else f"encoder.{key.removeprefix('encoder.')}"

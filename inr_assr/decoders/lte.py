@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .contract import DECODERS, MLP, Decoder, as_rows, take
+from .contract import DECODERS, MLP, Decoder, as_rows, bilinear, take
 from ..foundations.coordinates import CellPolicy, Queries
 from ..foundations.errors import InputError, check_number
 
@@ -32,6 +32,8 @@ class LTE(Decoder):
 
     cell_policy: ClassVar[CellPolicy] = CellPolicy("clip", 4.0)
     published: ClassVar[dict] = {"lte": {}}
+    published_parameters: ClassVar[int] = 493_827
+    small: ClassVar[dict] = {"width": 16, "hidden": [16]}
 
     def __init__(
         self,
@@ -66,16 +68,13 @@ class LTE(Decoder):
                 frequency[..., 0] * near.offset[..., :1] + frequency[..., 1] * near.offset[..., 1:] + phase
             )
             wave = torch.cat([angle.cos(), angle.sin()], -1)
-            bilinear = (take(state.image, near.index) * near.weight).sum(
-                1
-            )  # the corners' shares are bilinear interpolation
+            picture = bilinear(state.image, near)
         x = self.imnet.layers[:-1](amplitude * wave)
         x = (x * near.weight).sum(1)  # blend before the last layer: it is linear, and the weights sum to 1
-        return (self.imnet.layers[-1](x) + bilinear).movedim(-1, 1).unflatten(-1, queries.shape)
+        return (self.imnet.layers[-1](x) + picture).movedim(-1, 1).unflatten(-1, queries.shape)
 
     @classmethod
     def from_published(cls, name: str, arguments: dict) -> dict:
-        arguments = {key: value for key, value in arguments.items() if key != "encoder_spec"}
         hidden = arguments.pop("imnet_spec")["args"]["hidden_list"]
         width = arguments.pop("hidden_dim", 256)
         if arguments:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from ..foundations.padding import PaddingPolicy
 from ..foundations.registry import Registry
 
 # %% ../../nbs/encoders/10_contract.ipynb #87923b4b
@@ -21,12 +22,15 @@ class Encoder(nn.Module):
 
     channels: int  # of the features
     receptive_field: int | None  # how many LR pixels to each side can change a feature; None: no bound
-    window: int = 1  # the multiple that it wants its sides to be; the model pads
+    window: int = 1  # the multiple that it wants its sides to be; the model pads, by its padding policy
+    padding: ClassVar[PaddingPolicy] = PaddingPolicy("none")  # what its authors do when they test it
     live_channels: int  # most float maps of LR size alive at one time while encoding; for the memory plan
     magnifies: int = 1  # features are this many times larger than the picture (only fixed-scale tails)
 
     presets: ClassVar[dict[str, dict]] = {}  # further names of `build_model` and their options: {"edsr-large": {...}}
     published: ClassVar[dict[str, dict]] = {}  # names in the published codes' files and their options here
+    published_parameters: ClassVar[int]  # how many the published network of default size has
+    small: ClassVar[dict] = {}  # options of one that is tested in a second
 
     def forward(self, image: Tensor) -> Tensor:
         raise NotImplementedError
@@ -35,3 +39,7 @@ class Encoder(nn.Module):
     def from_published(cls, name: str, arguments: dict) -> dict:
         "Options of this class for the arguments of the published code; `KeyError` names an argument that has no meaning here."
         raise NotImplementedError
+
+    def our_key(self, key: str) -> str | None:
+        "Our name of a weight's published name; None for what is computed here and not kept."
+        return key

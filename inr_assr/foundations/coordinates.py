@@ -8,6 +8,7 @@ __all__ = ['parse_scale', 'scale_name', 'target_size', 'pixel_centres', 'Near', 
 
 # %% ../../nbs/foundations/03_coordinates.ipynb #b3509c68
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -89,11 +90,13 @@ def near_pixels(
 def nearest_pixel(
     coord: Tensor,  # (...) coordinates along one axis, in [-1, 1]
     n: int,  # LR pixels along that axis
+    ties: str = "even",  # a query between two pixels: "even" index, as in `grid_sample`, or the one "after"
 ) -> Near:  # the same fields with a first dimension of 1, weight 1
-    "The one nearest pixel; a tie goes to the even index, as in `grid_sample`."
+    "The one nearest pixel."
     wide = torch.float32 if coord.device.type == "mps" else torch.float64
     place = (coord.to(wide) + 1) * (n / 2)
-    index = torch.round(place - 0.5).clamp_(0, n - 1)[None]
+    index = torch.round(place - 0.5) if ties == "even" else torch.floor(place + 5e-7 * n)
+    index = index.clamp_(0, n - 1)[None]
     dtype = torch.promote_types(coord.dtype, torch.float32)
     return Near(index.long(), (2 * (place - index) - 1).to(dtype), torch.ones_like(index, dtype=dtype))
 
@@ -119,6 +122,7 @@ class Queries:
     tile: tuple[int, int, int, int] | None = (
         None  # the LR rectangle top, left, height, width that the maps cover; None: all
     )
+    target: tuple[int, int] | None = None  # grid: (H, W) of the whole target picture
 
     @classmethod
     def grid(
@@ -139,7 +143,7 @@ class Queries:
             for n, part in zip(target, (rows, columns), strict=True)
         ]
         cell = torch.tensor([[2 / target[0], 2 / target[1]]], device=device, dtype=dtype)
-        return cls(tuple(lr_size), cell, *centres, (len(rows), len(columns)), True)
+        return cls(tuple(lr_size), cell, *centres, (len(rows), len(columns)), True, target=tuple(target))
 
     @classmethod
     def points(
@@ -163,6 +167,15 @@ class Queries:
         "The same questions to maps that cover only this LR rectangle, which must hold every corner."
         return replace(self, tile=(top, left, height, width))
 
+    def on_padded(self, size: tuple[int, int]) -> "Queries":
+        "The same places and cells spoken of in a picture that was made larger, below and to the right, to `size`."
+        (h, w), (height, width) = self.lr_size, size
+        if (h, w) == (height, width):
+            return self
+        shrink = torch.tensor([h / height, w / width], device=self.cell.device, dtype=self.cell.dtype)
+        rows, columns = ((c + 1) * (n / m) - 1 for c, n, m in ((self.rows, h, height), (self.columns, w, width)))
+        return replace(self, lr_size=(height, width), cell=self.cell * shrink, rows=rows, columns=columns, target=None)
+
     def clipped(self, scale_max: float) -> "Queries":
         "The same points with cells as large as at `scale_max`, where theirs are smaller."
         floor = 2 / (scale_max * torch.tensor(self.lr_size, device=self.cell.device, dtype=self.cell.dtype))
@@ -177,12 +190,34 @@ class Queries:
         self,
         size: tuple[int, int],  # (height, width) of the maps to read from
         ensemble: bool = True,  # the four corners, or only the nearest pixel
+        ties: str = "even",  # without ensemble: which pixel where two are as near, see `nearest_pixel`
     ) -> Corners:  # K in the order of shifts (y, x): --, -+, +-, ++
         "The LR pixels that answer, with offsets and weights."
-        find = near_pixels if ensemble else nearest_pixel
-        whole = size if self.tile is None else self.lr_size
+        whole = self._whole(size)
+        if ensemble:
+            return self._cross(near_pixels(self.rows, whole[0]), near_pixels(self.columns, whole[1]), size)
+        return self._cross(
+            nearest_pixel(self.rows, whole[0], ties), nearest_pixel(self.columns, whole[1], ties), size
+        )
+
+    def neighbours(
+        self,
+        size: tuple[int, int],  # of the maps
+        find: Callable[[Tensor, int, Tensor], Near],  # (coordinates, LR pixels, cell along that axis) -> pixels
+    ) -> Corners:  # K = rows that `find` gives x columns, rows outermost
+        "LR pixels by another rule than the corners', one axis at a time."
+        whole, cell = self._whole(size), self.cell if self.is_grid else self.cell[:, None]
+        return self._cross(
+            find(self.rows, whole[0], cell[..., 0]), find(self.columns, whole[1], cell[..., 1]), size
+        )
+
+    def _whole(self, size: tuple[int, int]) -> tuple[int, int]:
+        "Size of the maps of the whole picture."
+        return tuple(size) if self.tile is None else self.lr_size
+
+    def _cross(self, y: Near, x: Near, size: tuple[int, int]) -> Corners:
+        "Every pixel of the rows' with every one of the columns'."
         top, left = (0, 0) if self.tile is None else self.tile[:2]
-        y, x = find(self.rows, whole[0]), find(self.columns, whole[1])
         index, offset, weight = [], [], []
         for a in range(len(y.index)):
             for b in range(len(x.index)):

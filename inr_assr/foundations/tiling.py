@@ -38,12 +38,19 @@ def spans(
     m: int,  # target pixels on the side
     core: int,  # LR pixels of a core
     halo: int,  # LR pixels of margin on each side
+    padded: int | None = None,  # LR pixels on the side of the picture that was made larger, where it was
+    window: int = 1,  # cut at multiples of it only
 ) -> list[Span]:
-    "Cut one axis into cores of nearly equal length, at most `core`."
-    count = -(-n // core)
-    edges = [i * n // count for i in range(count + 1)]
+    "Cut one axis into cores of nearly equal length, at most `core` (or a window, if that is more)."
+    count = -(-n // max(window, core // window * window))
+    edges = [i * (-(-n // window)) // count * window for i in range(count)] + [n]
+    halo, end = -(-halo // window) * window, padded or n
     return [
-        Span(range(a, b), range(max(0, a - halo), min(n, b + halo)), target_range(range(a, b), n, m))
+        Span(
+            range(a, b),
+            range(max(0, a - halo), min(end, -(-b // window) * window + halo)),
+            target_range(range(a, b), n, m),
+        )
         for a, b in zip(edges, edges[1:], strict=False)
     ]
 

@@ -10,7 +10,6 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..foundations.coordinates import CellPolicy
 from ..foundations.errors import InputError
 from ..foundations.files import make_folder, write_whole
 from ..models.checkpoints import read_checkpoint, save_model
@@ -38,8 +37,7 @@ class TrainingConfiguration:
         import torch
 
         torch.manual_seed(self.seed)
-        parts = dict(self.model)
-        return build_model(cell_policy=CellPolicy(**parts.pop("cell_policy")), **parts)
+        return build_model(**self.model)
 
     def folder(self, root: str | Path = ".") -> Path:
         "Where this run's checkpoints lie."
