@@ -96,8 +96,10 @@ def colours(model, image, part, how) -> torch.Tensor:
             queries = model.place(Queries.points(tuple(image.shape[-2:]), part["coord"], 2 / part["cell"]))
             if model.decoder.patch > 1:
                 queries = model.place(Queries.grid(tuple(image.shape[-2:]), part["coord"].shape[1:3]))
+            down, across = (-(-n // model.decoder.patch) for n in queries.shape)  # the published grid has one patch more
+            latent = part["z"][..., :down, :across] * part["temperature"]
             state = model.prepare(image)
-            return model.normalisation.out_of(model.decoder.query(state, queries, latent=part["z"] * part["temperature"]))
+            return model.normalisation.out_of(model.decoder.query(state, queries, latent=latent))
         return model(image, part["coord"], part["cell"])
     kind, step = how
     coord = part["coord"] if kind == "rows" else part["coord"].flatten(1, 2)[:, None]

@@ -58,20 +58,27 @@ class LTE(Decoder):
             as_rows(self.coef(features)), as_rows(self.freq(features)), as_rows(image), tuple(features.shape[-2:])
         )
 
+    def pairs(self, frequency: Tensor) -> tuple[Tensor, Tensor]:
+        "Frequencies down and across: channels (2k, 2k + 1)."
+        return frequency[..., 0::2], frequency[..., 1::2]
+
+    def steps(self) -> nn.Sequential:
+        "The layers of the MLP."
+        return self.imnet.layers
+
     def query(self, state: LTEState, queries: Queries) -> Tensor:
         near = queries.corners(state.size)
         amplitude = take(state.amplitude, near.index)
         with torch.autocast(amplitude.device.type, enabled=False):  # angles stay in full precision
-            frequency = take(state.frequency, near.index).to(near.offset.dtype).unflatten(-1, (-1, 2))
+            frequency = self.pairs(take(state.frequency, near.index).to(near.offset.dtype))
             phase = self.phase(queries.relative_cell(state.size).to(self.phase.weight.dtype))[:, None, None]
-            angle = math.pi * (
-                frequency[..., 0] * near.offset[..., :1] + frequency[..., 1] * near.offset[..., 1:] + phase
-            )
+            angle = math.pi * (frequency[0] * near.offset[..., :1] + frequency[1] * near.offset[..., 1:] + phase)
             wave = torch.cat([angle.cos(), angle.sin()], -1)
             picture = bilinear(state.image, near)
-        x = self.imnet.layers[:-1](amplitude * wave)
+        steps = self.steps()
+        x = steps[:-1](amplitude * wave)
         x = (x * near.weight).sum(1)  # blend before the last layer: it is linear, and the weights sum to 1
-        return (self.imnet.layers[-1](x) + picture).movedim(-1, 1).unflatten(-1, queries.shape)
+        return (steps[-1](x) + picture).movedim(-1, 1).unflatten(-1, queries.shape)
 
     @classmethod
     def from_published(cls, name: str, arguments: dict) -> dict:
