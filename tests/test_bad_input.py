@@ -128,7 +128,7 @@ def test_upscale_refuses(photos, weights, tmp_path):
 def test_train_refuses(photos, tmp_path):
     base = ("train", *SMALL, "--data", photos, "--root", tmp_path)
     refused(cli(*base, "--encoder", "EDRS"), "encoder: 'EDRS'", "Valid: EDSR")
-    refused(cli(*base, "--decoder", "LIFF"), "Did you mean 'LIIF'?")
+    refused(cli(*base, "--decoder", "LIIFF"), "Did you mean 'LIIF'?")
     refused(cli(*base, "--recipe", "TrainSimpel"), "Did you mean 'TrainSimple'?")
     refused(cli(*base, "--recipe", "TrainGramL1Loss"), "gram_l1")
     refused(cli(*base, "--option", "encoder.block=3"), "Did you mean 'blocks'?")
@@ -188,7 +188,7 @@ def test_in_a_process_of_its_own(photos, weights, tmp_path):
         "scale: '0'",
     )
     refused(
-        cli_process("train", "--encoder", "EDSR", "--decoder", "LIFF", "--data", photos, "--root", tmp_path),
+        cli_process("train", "--encoder", "EDSR", "--decoder", "LIIFF", "--data", photos, "--root", tmp_path),
         "Did you mean 'LIIF'?",
     )
 

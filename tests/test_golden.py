@@ -127,6 +127,8 @@ def check_model(data, meta):
     model.cell_policy = CellPolicy(kind, policy.get("scale_max", 4) if isinstance(policy, dict) else 4)
     if model.encoder.window > 1:  # decoders' own windows are padded as their code does
         model.padding = PaddingPolicy(meta["padding"]["rule"] if meta.get("padding") else "none")
+    if found := re.search(r"grids before the target are \((\d+)h,", str(meta["notes"])):  # CLIT's levels: not in its specification
+        model.decoder.cascade = [float(found[1])]
     load_weights(model, our_weights(model, weights_of(data, meta)))
     image = torch.from_numpy(data["image"])
     sets = sorted({name.split("/")[0] for name in data.files if name.endswith("/coord")})

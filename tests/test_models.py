@@ -141,13 +141,21 @@ def test_blocks_never_show_in_a_picture_that_attends_to_itself(decoder):
     assert (rows - whole).abs().max() > 1e-5
     for top in range(0, 32, 7):  # each set of rows is one call of the published code
         with torch.no_grad():
-            one = model(image, _grid(32, 20)[:, top : top + 7], torch.tensor([[2 / 32, 2 / 20]]))
+            rows_asked = Queries.grid((14, 11), (32, 20), range(top, min(32, top + 7)))
+            one = model.query(model.prepare(image), rows_asked)
         assert (rows[:, :, top : top + 7] - one).abs().max() <= 1e-5
 
 
-def _grid(height: int, width: int) -> torch.Tensor:
-    axes = [(2 * torch.arange(n) + 1) / n - 1 for n in (height, width)]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)[None]
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_padded_picture_is_one_picture(decoder):
+    "Upscaling under padding, in blocks, is one call of the model: also where a side is no multiple of the window."
+    torch.manual_seed(0)
+    model = build_model("SwinIR", decoder, dict(ENCODERS["SwinIR"].small), dict(DECODERS[decoder].small)).eval()
+    image, queries = torch.rand(1, 3, 17, 14), Queries.grid((17, 14), (46, 48))
+    with torch.no_grad():
+        whole = model.query(model.prepare(image), queries)
+    blocks = colours_at(model, image, (46, 48), 97)
+    assert (blocks - whole).abs().max() <= 1e-5 * max(1, whole.abs().max())
 
 
 FAMILY = ["liif-edsr-tiny", "metasr-edsr-tiny", "lte-edsr-tiny", "ltep-edsr-tiny", "linf-edsr-tiny", "srno-edsr-tiny", "hiif-edsr-tiny"]

@@ -31,7 +31,6 @@ class MetaSR(Decoder):
     published: ClassVar[dict] = {"metasr": {}}
     published_parameters: ClassVar[int] = 445_120
     small: ClassVar[dict] = {"width": 16}
-    inexact: ClassVar[dict] = {"flips": "places are measured from the top left corner of an LR pixel"}
 
     def __init__(
         self,

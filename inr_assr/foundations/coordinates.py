@@ -312,6 +312,12 @@ class CellPolicy:
         check_choice("cell policy", self.kind, ["none", "clip"])
         check_number("scale_max", self.scale_max, 0, above=True)
 
+    @classmethod
+    def read(cls, text: str) -> "CellPolicy":
+        "'none', 'clip' (at x4) or 'clip 6'."
+        kind, _, scale = text.strip().replace(":", " ").partition(" ")
+        return cls(kind, check_number("scale_max", scale, 0, above=True) if scale else 4.0)
+
     def __call__(self, queries: Queries) -> Queries:
         return queries.clipped(self.scale_max) if self.kind == "clip" else queries
 

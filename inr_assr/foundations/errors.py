@@ -22,10 +22,12 @@ def near(
     name: str,  # what was written
     choices: Iterable[str],  # what exists
 ) -> str:  # " Did you mean 'x'?" or nothing
-    "A hint at the closest existing name, without regard to case."
+    "A hint at the closest existing name (or names, where they are as close), without regard to case."
     by_lower = {str(choice).lower(): str(choice) for choice in choices}
-    found = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
-    return f" Did you mean {by_lower[found[0]]!r}?" if found else ""
+    likeness = {word: difflib.SequenceMatcher(None, str(name).lower(), word).ratio() for word in by_lower}
+    best = max(likeness.values(), default=0)
+    found = [repr(by_lower[word]) for word in by_lower if likeness[word] == best]
+    return f" Did you mean {' or '.join(found[:3])}?" if best >= 0.5 else ""
 
 
 def check_choice(

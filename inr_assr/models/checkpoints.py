@@ -142,16 +142,18 @@ def find_weights(
 def load_model(
     path: str | Path,  # a checkpoint of ours or of the published codes, or a name in `WEIGHTS`
     device="cpu",
+    **policies,  # cell_policy, padding, attention, where other than the file's or its authors': see `build_model`
 ) -> ASSRModel:  # in evaluation mode
     "Rebuild a model from its file alone."
+    policies = {key: value for key, value in policies.items() if value is not None}
     path = find_weights(path)
     contents, source = read_checkpoint(path, device), f"weights: {path.name!r}"
     if contents.get("format") == FORMAT:
-        model, weights = build_model(**contents["model"]), contents["weights"]
+        model, weights = build_model(**{**contents["model"], **policies}), contents["weights"]
     elif str(contents.get("format", "")).startswith("inr_assr"):
         raise InputError(
             f"{source} has format {contents['format']!r}; this version reads {FORMAT!r}. Install a newer inr_assr."
         )
     else:
-        model, weights = read_published(contents, source)
+        model, weights = read_published(contents, source, **policies)
     return load_weights(model, weights, source).to(device).eval()

@@ -64,7 +64,10 @@ def walk(
     "Encode tile by tile, each with its halo, and ask for the target pixels whose centres lie in its core."
     lr, padded = tuple(image.shape[-2:]), model.pad(image)
     whole = tuple(padded.shape[-2:])
-    cut = [spans(n, m, core or n, model.reach if core else N, N, model.window) for n, m, N in zip(lr, size, whole, strict=True)]
+    cut = [
+        spans(n, m, core or N, model.reach if core else N, N, model.window)
+        for n, m, N in zip(lr, size, whole, strict=True)
+    ]
     for y in cut[0]:
         for x in cut[1]:
             if not y.target or not x.target:
@@ -96,7 +99,9 @@ def answer(
     while len(sums) < model.decoder.rounds:
         parts = (model.decoder.gather(state, ask(*block), sums) for block in blocks(rows, columns, most))
         first = next(parts)
-        total = sum((part.cpu().double() for part in parts), first.cpu().double())  # small, and wide: blocks must not show
+        total = sum(
+            (part.cpu().double() for part in parts), first.cpu().double()
+        )  # small, and wide: blocks must not show
         sums = (*sums, (total / (len(rows) * len(columns))).to(first))
     for block in blocks(rows, columns, most):
         yield *block, model.normalisation.out_of(model.decoder.query(state, ask(*block), *([sums] if sums else [])))
@@ -266,7 +271,7 @@ def build_model(
     decoder: str,  # name of a decoder, or a member of `DecoderType`
     encoder_options: dict | None = None,  # e.g. {"blocks": 4, "features": 16}
     decoder_options: dict | None = None,  # e.g. {"hidden": [64, 64]}
-    cell_policy: CellPolicy | dict | None = None,  # default: as the decoder's authors test it
+    cell_policy: CellPolicy | dict | str | None = None,  # "none", "clip 4"; default: as the decoder's authors test it
     padding: PaddingPolicy | str | None = None,  # default: as the encoder's authors test it
     attention: str = "whole",  # "rows 300": queries attend over 300 target rows at a time, as HIIF's test does
     normalisation: Normalisation | dict | None = None,  # default: the decoder's
@@ -275,6 +280,7 @@ def build_model(
     encoder_name, encoder_class, encoder_options = _resolve(ENCODERS, encoder, encoder_options)
     decoder_name, decoder_class, decoder_options = _resolve(DECODERS, decoder, decoder_options)
     cell_policy = CellPolicy(**cell_policy) if isinstance(cell_policy, dict) else cell_policy
+    cell_policy = CellPolicy.read(cell_policy) if isinstance(cell_policy, str) else cell_policy
     padding = PaddingPolicy(padding) if isinstance(padding, str) else padding
     if isinstance(normalisation, dict):
         normalisation = Normalisation(*(tuple(normalisation[key]) for key in ("mean", "std")))

@@ -181,12 +181,13 @@ def reference_spec(weights: dict[str, Tensor], source: str) -> dict:
 def read_published(
     contents: dict,  # of the file
     source: str,  # for messages
+    **policies,  # for `build_model`, where other than the authors'
 ) -> tuple[ASSRModel, dict[str, Tensor]]:  # the model, and weights by our names
     "Recognise a published format; `InputError` names the nearest where the file fits none."
     spec = contents.get("model")
     bare = lambda d: isinstance(d, dict) and bool(d) and all(isinstance(value, Tensor) for value in d.values())  # noqa: E731
     if isinstance(spec, dict) and {"name", "args", "sd"} <= set(spec):
-        model = from_published(spec)
+        model = from_published(spec, **policies)
         weights = {key.removeprefix("module."): value for key, value in spec["sd"].items()}
     elif bare(contents.get("state_dict")) and any(key.startswith("generator.") for key in contents["state_dict"]):
         known = {
@@ -204,10 +205,10 @@ def read_published(
                 f"{source}: mmediting's format, with keys that are not a generator's: {', '.join(rest[:3])}."
             )
         found, units = mmediting_spec(known, source)
-        model, weights = from_published(found, normalisation=units), known
+        model, weights = from_published(found, **{"normalisation": units, **policies}), known
     elif bare(spec) and any(key.startswith("encoder.") for key in spec):
         weights = {key.removeprefix("module."): value for key, value in spec.items()}
-        model = from_published(reference_spec(weights, source))
+        model = from_published(reference_spec(weights, source), **policies)
     else:
         shown = ", ".join(str(key) for key in list(contents)[:5])
         raise InputError(

@@ -41,6 +41,8 @@ class Method:
     recipe: str = ""
     seed: int | None = None
     cell_policy: str = ""
+    padding: str = ""
+    attention: str = ""
     device: str = "cpu"
 
     @classmethod
@@ -71,6 +73,8 @@ class Method:
             recipe,
             seed,
             str(model.cell_policy),
+            str(model.padding) if model.window > 1 else "",
+            model.attention if model.decoder.context == "set" else "",
             device,
         )
 
@@ -79,15 +83,18 @@ class Method:
         cls,
         weights: str | Path,  # a checkpoint, or a name of known weights
         device="cpu",
-        run: str | None = None,  # default: from the checkpoint's configuration, or the file's name
+        run: str
+        | None = None,  # default: from the checkpoint's configuration, or the file's name, and policies that are asked for
+        **policies,  # cell_policy, padding, attention: see `load_model`
     ) -> "Method":
         "A checkpoint as a method; recipe and seed as it was trained."
-        path = find_weights(weights)
-        model, configuration = load_model(path, device), read_checkpoint(path).get("configuration")
+        path, asked = find_weights(weights), [str(policy) for policy in policies.values() if policy is not None]
+        model, configuration = load_model(path, device, **policies), read_checkpoint(path).get("configuration")
+        more = f" ({', '.join(asked)})" if asked else ""
         if configuration is None:
-            return cls.of(model, run or path.stem, recipe="published")
+            return cls.of(model, run or path.stem + more, recipe="published")
         recipe, seed = configuration["recipe"]["name"], configuration["seed"]
-        return cls.of(model, run or f"{model.name} {recipe} seed {seed} {path.stem}", recipe, seed)
+        return cls.of(model, run or f"{model.name} {recipe} seed {seed} {path.stem}{more}", recipe, seed)
 
 # %% ../../nbs/testing/63_evaluation.ipynb #45c5141b
 @functools.cache
@@ -165,6 +172,8 @@ def evaluate(
                     "profile": rules.name,
                     "profile_hash": rules.hash,
                     "cell_policy": method.cell_policy,
+                    "padding": method.padding,
+                    "attention": method.attention,
                     "tiling": str(strategy),
                     "image": pair.name,
                     "metric": measure.name,

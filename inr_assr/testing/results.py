@@ -27,6 +27,8 @@ COLUMNS = (
     "profile",
     "profile_hash",
     "cell_policy",
+    "padding",
+    "attention",
     "tiling",
     "image",
     "metric",
@@ -35,7 +37,19 @@ COLUMNS = (
     "version",
     "commit",
 )
-KEY = ["run", "benchmark", "scale", "profile", "profile_hash", "tiling", "image", "metric"]  # what a row measures
+KEY = [
+    "run",
+    "benchmark",
+    "scale",
+    "profile",
+    "profile_hash",
+    "cell_policy",
+    "padding",
+    "attention",
+    "tiling",
+    "image",
+    "metric",
+]  # what a row measures
 TEXT = [name for name in COLUMNS if name not in ("seed", "value", "seconds")]
 
 
