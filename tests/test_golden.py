@@ -38,17 +38,20 @@ def seeded(key: str, shape: list[int], gain: float) -> torch.Tensor:
         value = noise / np.sqrt(np.prod(shape[1:]))
     else:
         value = 1 + noise / 10 if key.endswith(".weight") else noise / 10
-    return torch.from_numpy((value * gain).astype(np.float32))
+    return torch.from_numpy(np.asarray(value * gain, dtype=np.float32))
 
 
 def weights_of(data, meta) -> dict[str, torch.Tensor]:
-    "Published key -> tensor."
-    if meta["weights"] == "seeded":
-        gain = meta.get("gain", {})
-        return {key: seeded(key, shape, gain.get(key, 1)) for key, shape in dict(meta["keys"]).items()}
-    return {
-        name.removeprefix("state/"): torch.from_numpy(data[name]) for name in data.files if name.startswith("state/")
+    "Published key -> tensor. Some seeded files store a few (index buffers; Thera's components)."
+    stored = {
+        name.removeprefix("state/"): torch.from_numpy(np.asarray(data[name]))
+        for name in data.files
+        if name.startswith("state/")
     }
+    if meta["weights"] == "stored":
+        return stored
+    gain = meta.get("gain", {})
+    return {key: seeded(key, shape, gain.get(key, 1)) for key, shape in dict(meta["keys"]).items()} | stored
 
 
 def spec_of(meta) -> dict:

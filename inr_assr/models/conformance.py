@@ -464,14 +464,22 @@ def cost_card(
     torch.manual_seed(0)
     encoding = name in ENCODERS
     if encoding:
-        part = ENCODERS[name](**{**ENCODERS[name].presets.get(name.lower(), {}), **options}).to(device).eval()
+        part = (
+            ENCODERS[name](**{**ENCODERS[name].presets.get(name.lower(), {}), **options})
+            .to(device)
+            .eval()
+            .requires_grad_(False)
+        )
         side = -(-side // part.window) * part.window
         image, rows = torch.rand(1, 3, side, side, device=device), []
         flops, seconds, peak = _measure(lambda: part(image))
         many = sum(p.numel() for p in part.parameters())
         rows.append({"parameters": many, "GFLOP a picture": flops / 1e9, "MFLOP an LR pixel": flops / side**2 / 1e6})
         return pd.DataFrame([{**rows[0], "seconds": seconds, "peak MB": peak / 2**20}], index=[_where(side, device)])
-    model, rows = build_model("EDSR", name, {"blocks": 1, "features": 64}, options).to(device).eval(), {}
+    model, rows = (
+        build_model("EDSR", name, {"blocks": 1, "features": 64}, options).to(device).eval().requires_grad_(False),
+        {},
+    )
     decoder, window = model.decoder, model.window
     side = -(-side // window) * window
     features, image = torch.rand(1, 64, side, side, device=device), torch.rand(1, 3, side, side, device=device)
