@@ -62,7 +62,7 @@ class EDSR(Encoder):
         "edsr": {"size": "large"},
         "EDSR": {"mean_shift": False},  # of mmediting, in CiaoSR
         "EDSRNet": {"mean_shift": False},  # of mmagic
-        "EDSRNOUP": {"mean_shift": False},  # of GSASR
+        "EDSRNOUP": {"mean_shift": False, "skip": False},  # of GSASR
         "adaptive-edsr-baseline": {"size": "baseline"},  # of OPE
         "flax-edsr-baseline": {"mean_shift": False},  # of Thera
     }
@@ -76,6 +76,7 @@ class EDSR(Encoder):
         features: int | None = None,  # channels
         res_scale: float | None = None,  # r, the weight of each block's change
         upsampling: int | None = None,  # end in the fixed-scale tail of this factor (2, 3, 4); output is then RGB
+        skip: bool = True,  # add the first features at the end; GSASR's does not
         mean_shift: bool = True,  # carry the 24 numbers that LIIF's files hold and no code calls
     ):
         super().__init__()
@@ -91,14 +92,14 @@ class EDSR(Encoder):
         )
         if upsampling is not None:
             self.tail = upsampler(features, int(check_choice("encoder.upsampling", str(upsampling), ["2", "3", "4"])))
-        self.magnifies = int(upsampling or 1)
+        self.magnifies, self.skip = int(upsampling or 1), skip
         self.channels = 3 if upsampling else features
         self.receptive_field = 2 * blocks + 2
         self.live_channels = 4 * features
 
     def forward(self, image: Tensor) -> Tensor:
         start = self.head(image)
-        features = self.body(start) + start
+        features = self.body(start) + start if self.skip else self.body(start)
         return self.tail(features) if self.magnifies > 1 else features
 
     @classmethod

@@ -42,7 +42,7 @@ def spans(
     window: int = 1,  # cut at multiples of it only
 ) -> list[Span]:
     "Cut one axis into cores of nearly equal length, at most `core` (or a window, if that is more)."
-    count = -(-n // max(window, core // window * window))
+    count = 1 if core >= n else -(-n // max(window, core // window * window))
     edges = [i * (-(-n // window)) // count * window for i in range(count)] + [n]
     halo, end = -(-halo // window) * window, padded or n
     return [

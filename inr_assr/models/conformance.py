@@ -40,7 +40,7 @@ class Check(NamedTuple):
     detail: str
 
 
-@dataclass
+@dataclass(repr=False)
 class Scorecard:
     "The promises of one method."
 
@@ -64,12 +64,11 @@ class Scorecard:
         ]
         return "\n".join([f"{self.method}: {'all promises kept' if self.passed else 'PROMISES BROKEN'}", *rows])
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         table = self.table().to_html(index=False, border=0)
         return f"<b>{self.method}</b>: {'all promises kept' if self.passed else 'promises broken'}{table}"
-
-    def _repr_markdown_(self) -> str:
-        return self._repr_html_()
 
 
 def run_checks(method: str, checks: dict[str, Callable[[], str]], inexact: dict[str, str]) -> Scorecard:
