@@ -42,7 +42,7 @@ def test_the_package_is_what_the_notebooks_export(tmp_path):
 
 
 def test_each_module_has_one_notebook_and_numbers_are_unique():
-    exports = [match[1] for path in NOTEBOOKS for match in re.finditer(r"#\| default_exp ([\w.]+)", path.read_text())]
+    exports = [match[1] for path in NOTEBOOKS for match in re.finditer(r'"#\| default_exp ([\w.]+)', path.read_text())]
     assert len(exports) == len(set(exports)) == len(MODULES)
     numbers = [path.name[:2] for path in NOTEBOOKS if path.name[0].isdigit()]
     assert len(numbers) == len(set(numbers))

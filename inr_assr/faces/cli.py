@@ -196,7 +196,7 @@ def trained(a):
     from inr_assr.decoders.contract import DECODERS
     from inr_assr.encoders.contract import ENCODERS
     from inr_assr.foundations.errors import InputError
-    from inr_assr.models.places import checkpoint_file, model_folder
+    from inr_assr.models.checkpoints import checkpoint_file, model_folder
     from inr_assr.training.recipes import RECIPES
 
     by_kind = {RECIPES[name].kind.lower(): RECIPES[name] for name in reversed(RECIPES.names())}

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..decoders.contract import DECODERS
 from ..encoders.contract import ENCODERS
 from ..foundations.errors import InputError, check_number
-from ..models.places import checkpoint_file, model_folder
+from ..models.checkpoints import checkpoint_file, model_folder
 from ..testing.strategies import Strategy
 from ..training.recipes import RECIPES
 

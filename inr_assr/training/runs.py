@@ -14,7 +14,7 @@ from ..foundations.errors import InputError
 from ..foundations.files import make_folder, write_whole
 from ..models.checkpoints import read_checkpoint, save_model
 from ..models.model import ASSRModel, build_model
-from ..models.places import checkpoint_file, model_folder
+from ..models.checkpoints import checkpoint_file, model_folder
 from .recipes import Recipe
 
 # %% ../../nbs/training/54_runs.ipynb #d63df50d
