@@ -55,7 +55,9 @@ class GBLSR(Decoder):
     @classmethod
     def from_published(cls, name: str, arguments: dict) -> dict:
         ours = {"p_max": "modes", "local_ensemble": "ensemble"}
-        return {ours[key]: value for key, value in arguments.items()}
+        return {
+            ours[key]: value for key, value in arguments.items() if key != "bandwidth_init"
+        }  # a start value; weights follow
 
     def our_key(self, key: str) -> str:
         return key if key.startswith(("encoder.", "decoder.")) else f"decoder.{key}"

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SCALES', 'Check', 'Scorecard', 'run_checks', 'apart', 'agree', 'colours_at', 'some_points', 'check_shapes',
-           'check_gradients', 'check_batch', 'check_round_trip', 'check_learning', 'check_bf16', 'check_cuda',
-           'check_decoder', 'check_count', 'make_symmetric', 'check_encoder']
+           'check_gradients', 'check_batch', 'check_tiles', 'check_round_trip', 'check_learning', 'check_bf16',
+           'check_cuda', 'check_decoder', 'check_count', 'make_symmetric', 'check_encoder']
 
 # %% ../../nbs/models/43_conformance.ipynb #add0a3c7
 import tempfile
@@ -106,7 +106,7 @@ def agree(one: Tensor, other: Tensor, most: float, what: str) -> str:
     return f"{what} {difference:.0e} apart"
 
 
-def colours_at(model: ASSRModel, image: Tensor, size: tuple[int, int], queries: int) -> Tensor:
+def colours_at(model: ASSRModel, image: Tensor, size: tuple[int, int], queries: int = 1024, tiling="whole") -> Tensor:
     "The enlarged picture, not clamped, asked in blocks of so many queries."
     usual, out = (
         dict(model_module.QUERIES),
@@ -114,7 +114,7 @@ def colours_at(model: ASSRModel, image: Tensor, size: tuple[int, int], queries: 
     )
     model_module.QUERIES[image.device.type] = queries
     try:
-        for rows, columns, colours in model.eval().blocks(image, size, "whole"):
+        for rows, columns, colours in model.eval().blocks(image, size, tiling):
             out[..., rows.start : rows.stop, columns.start : columns.stop] = colours
     finally:
         model_module.QUERIES.update(usual)
@@ -153,6 +153,17 @@ def check_batch(model: ASSRModel) -> str:
         together = model.eval()(images, places, cells)
         alone = torch.cat([model(images[i : i + 1], places[i : i + 1], cells[i : i + 1]) for i in range(3)])
     return agree(together, alone, 1e-5, "alone and in a batch")
+
+
+def check_tiles(model: ASSRModel) -> str:
+    if model.reach is None:
+        why = "all queries" if model.decoder.context == "set" else "the whole picture"
+        raise _NotHere(f"its colours depend on {why}; it is never cut")
+    image = torch.rand(1, 3, 61, 50)
+    for size in ((122, 100), (165, 135), (30, 25)):
+        both = (colours_at(model, image, size, tiling=tiling) for tiling in (9, "whole"))
+        told = agree(*both, 1e-5, "in tiles and whole")
+    return f"{told}, with a halo of {model.reach}"
 
 
 def check_round_trip(model: ASSRModel) -> str:
@@ -245,35 +256,18 @@ def check_decoder(
                 model(image, places[:, mixed], cell), model(image, places, cell)[:, :, mixed], 1e-5, "in another order"
             )
 
-    def tiles() -> str:
-        model = fresh()
-        if model.reach is None:
-            raise _NotHere(
-                f"its colours depend on {'all queries' if cls.context == 'set' else 'the whole picture'}; it is never cut"
-            )
-        image = torch.rand(1, 3, 41, 30)
-        for size in ((82, 60), (111, 81), (20, 15)):
-            told = agree(*(_tiled(model, image, size, cut) for cut in (7, "whole")), 1e-5, "in tiles and whole")
-        return f"{told}, with a halo of {model.reach}"
-
     def moves() -> str:
         model = fresh().double().eval()
         if model.reach is None:
             raise _NotHere("it sees the whole picture")
         far, image = model.reach + 1, torch.rand(1, 3, 16, 2 * model.reach + 24, dtype=torch.float64)
-        whole, part = (_tiled(model, x, (x.shape[-2] * 3, x.shape[-1] * 3), "whole") for x in (image, image[..., 4:]))
+        whole, part = (colours_at(model, x, (48, x.shape[-1] * 3)) for x in (image, image[..., 4:]))
         return agree(part[..., 3 * far : -3], whole[..., 3 * (far + 4) : -3], 1e-6, "moved by 4 LR pixels and not")
 
     def gradcheck() -> str:
         decoder = fresh().decoder.double()
-        features = torch.randn(
-            1,
-            8,
-            decoder.window * 4 // min(4, decoder.window),
-            4 * max(1, decoder.window // 4),
-            dtype=torch.float64,
-            requires_grad=True,
-        )
+        side = -(-4 // decoder.window) * decoder.window
+        features = torch.randn(1, 8, side, side, dtype=torch.float64, requires_grad=True)
         size = tuple(features.shape[-2:])
         image, places = torch.rand(1, 3, *size, dtype=torch.float64), some_points(1, 5, torch.float64)
         queries = Queries.points(size, places, torch.tensor([[11.0, 13.0]], dtype=torch.float64))
@@ -307,7 +301,7 @@ def check_decoder(
         "blocks": blocks,
         "batch": lambda: check_batch(fresh()),
         "order": order,
-        "tiles": tiles,
+        "tiles": lambda: check_tiles(fresh()),
         "moves": moves,
         "round trip": lambda: check_round_trip(fresh()),
         "learning": lambda: check_learning(fresh()),
@@ -319,13 +313,6 @@ def check_decoder(
         ),
     }
     return run_checks(f"{DECODERS.name_of(name)} (decoder)", checks, cls.inexact)
-
-
-def _tiled(model: ASSRModel, image: Tensor, size: tuple[int, int], cut) -> Tensor:
-    out = torch.empty(*image.shape[:2], *size, dtype=image.dtype)
-    for rows, columns, colours in model.eval().blocks(image, size, cut):
-        out[..., rows.start : rows.stop, columns.start : columns.stop] = colours
-    return out
 
 
 def check_count(build: Callable[[], nn.Module], published: int) -> str:
@@ -387,15 +374,6 @@ def check_encoder(
         assert seen <= far, f"it sees {seen} pixels and says {far}"
         return f"gradients reach {seen} pixels, {far} declared"
 
-    def tiles() -> str:
-        model = fresh()
-        if model.reach is None:
-            raise _NotHere("no bound, so it is never cut")
-        image = torch.rand(1, 3, 61, 50)
-        for size in ((122, 100), (165, 135)):
-            told = agree(*(_tiled(model, image, size, cut) for cut in (9, "whole")), 1e-5, "in tiles and whole")
-        return f"{told}, with a halo of {model.reach}"
-
     def gradcheck() -> str:
         encoder = fresh().encoder.double().eval()
         image = torch.rand(1, 3, 2 * encoder.window, 2 * encoder.window, dtype=torch.float64, requires_grad=True)
@@ -409,7 +387,7 @@ def check_encoder(
         "batch": lambda: check_batch(fresh()),
         "flips": flips,
         "reach": reach,
-        "tiles": tiles,
+        "tiles": lambda: check_tiles(fresh()),
         "round trip": lambda: check_round_trip(fresh()),
         "learning": lambda: check_learning(fresh()),
         "gradcheck": gradcheck,
