@@ -17,7 +17,14 @@ MARK = "# cell of nbs/decoders/36_slopes.ipynb\n"
 
 
 def cell(source: str) -> dict:
-    return {"cell_type": "code", "id": f"c{abs(hash(source)) % 10**8}", "metadata": {}, "outputs": [], "execution_count": None, "source": source}
+    return {
+        "cell_type": "code",
+        "id": f"c{abs(hash(source)) % 10**8}",
+        "metadata": {},
+        "outputs": [],
+        "execution_count": None,
+        "source": source,
+    }
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -48,10 +55,17 @@ def test_a_new_decoder_touches_one_notebook(tmp_path):
 
     for name in ("coffee", "astronaut"):
         save_picture(demo_photo(name)[100:200, 100:200], tmp_path / "photos" / f"{name}.png")
-    words = "train --encoder EDSR --decoder Slopes --recipe TrainSimple --data photos --root runs --option encoder.blocks=1"
+    words = (
+        "train --encoder EDSR --decoder Slopes --recipe TrainSimple --data photos --root runs --option encoder.blocks=1"
+    )
     words += " --option encoder.features=8 --option recipe.patch=12 --option recipe.epochs=1 --option recipe.iterations=3 --device cpu"
     run = subprocess.run(
-        [sys.executable, "-c", "import sys; from inr_assr.faces.cli import main; sys.exit(main(sys.argv[1:]))", *words.split()],
+        [
+            sys.executable,
+            "-c",
+            "import sys; from inr_assr.faces.cli import main; sys.exit(main(sys.argv[1:]))",
+            *words.split(),
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,

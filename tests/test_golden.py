@@ -58,7 +58,12 @@ def spec_of(meta) -> dict:
     "The published specification as `{name, args}`; four codes write theirs in other words, which are put into that form here."
     spec, encoder, decoder = meta["published"]["model"], meta["encoder_options"], meta["decoder_options"]
     if meta["decoder"] == "thera":
-        part = {"name": f"flax-{meta['encoder']}".replace("edsr", "edsr-baseline").replace("-baseline-baseline", "-baseline"), "args": encoder}
+        part = {
+            "name": f"flax-{meta['encoder']}".replace("edsr", "edsr-baseline").replace(
+                "-baseline-baseline", "-baseline"
+            ),
+            "args": encoder,
+        }
         return {"name": "thera", "args": {**decoder, "encoder_spec": part}}
     if meta["decoder"] == "gblsr":
         return {"name": "gblsr", "args": {**decoder, "encoder_spec": {"name": "gblsr-rdn", "args": encoder}}}
@@ -99,7 +104,9 @@ def colours(model, image, part, how) -> torch.Tensor:
             queries = model.place(Queries.points(tuple(image.shape[-2:]), part["coord"], 2 / part["cell"]))
             if model.decoder.patch > 1:
                 queries = model.place(Queries.grid(tuple(image.shape[-2:]), part["coord"].shape[1:3]))
-            down, across = (-(-n // model.decoder.patch) for n in queries.shape)  # the published grid has one patch more
+            down, across = (
+                -(-n // model.decoder.patch) for n in queries.shape
+            )  # the published grid has one patch more
             latent = part["z"][..., :down, :across] * part["temperature"]
             state = model.prepare(image)
             return model.normalisation.out_of(model.decoder.query(state, queries, latent=latent))
@@ -130,21 +137,29 @@ def check_model(data, meta):
     model.cell_policy = CellPolicy(kind, policy.get("scale_max", 4) if isinstance(policy, dict) else 4)
     if model.encoder.window > 1:  # decoders' own windows are padded as their code does
         model.padding = PaddingPolicy(meta["padding"]["rule"] if meta.get("padding") else "none")
-    if found := re.search(r"grids before the target are \((\d+)h,", str(meta["notes"])):  # CLIT's levels: not in its specification
+    if found := re.search(
+        r"grids before the target are \((\d+)h,", str(meta["notes"])
+    ):  # CLIT's levels: not in its specification
         model.decoder.cascade = [float(found[1])]
     load_weights(model, our_weights(model, weights_of(data, meta)))
     image = torch.from_numpy(data["image"])
     sets = sorted({name.split("/")[0] for name in data.files if name.endswith("/coord")})
     assert sets
     for name in sets:
-        part = {key.split("/")[1]: torch.from_numpy(np.asarray(data[key])) for key in data.files if key.startswith(f"{name}/") and "grad_norm" not in key}
+        part = {
+            key.split("/")[1]: torch.from_numpy(np.asarray(data[key]))
+            for key in data.files
+            if key.startswith(f"{name}/") and "grad_norm" not in key
+        }
         model.zero_grad()
         if "log_p" in part:
             loss = check_likelihood(model, image, part, meta["tolerance"])
         else:
             if "digits" in part:
                 queries = model.place(Queries.points(tuple(image.shape[-2:]), part["coord"], 2 / part["cell"]))
-                assert torch.equal(model.decoder.digits(queries, image.shape[-2:]).to(torch.uint8), part["digits"]), "digits"
+                assert torch.equal(model.decoder.digits(queries, image.shape[-2:]).to(torch.uint8), part["digits"]), (
+                    "digits"
+                )
             out = colours(model, image, part, chunked(name))
             assert out.shape == part["out"].shape
             stable = part.get("stable", torch.ones(out.shape[0], *out.shape[2:], dtype=torch.bool))

@@ -91,20 +91,29 @@ def test_encoders_have_the_published_shapes(file):
     facts = json.loads(shared("facts", "shapes", f"{file}.json").read_text())
     with torch.device("meta"):
         model = from_published({"name": "metasr", "args": {"encoder_spec": ENCODER_SHAPES[file]}})
-    published = {f"encoder.{re.sub('^(encoder|net_g)[.]', '', key)}": shape for key, shape in dict(facts["keys"]).items()}
+    published = {
+        f"encoder.{re.sub('^(encoder|net_g)[.]', '', key)}": shape for key, shape in dict(facts["keys"]).items()
+    }
     found = {key: tuple(p.shape) for key, p in model.named_parameters() if key.startswith("encoder.")}
     compare_shapes(model, found, published)
     assert sum(p.numel() for p in model.encoder.parameters()) == facts["parameters"]
 
 
-@pytest.mark.parametrize("file", [path.stem for path in sorted(Path(SHARED, "facts", "shapes").glob("decoder-*.json"))] or ["decoder-(none)"])
+@pytest.mark.parametrize(
+    "file", [path.stem for path in sorted(Path(SHARED, "facts", "shapes").glob("decoder-*.json"))] or ["decoder-(none)"]
+)
 def test_decoders_have_the_published_shapes(file):
     facts = json.loads(shared("facts", "shapes", f"{file}.json").read_text())
     name, channels = re.fullmatch(r"decoder-(.*?)-(64|180|256)(?:-depth8)?", file).groups()
     if name in DECODER_SHAPES:
         spec = {"name": DECODER_SHAPES[name][0], "args": dict(DECODER_SHAPES[name][1])}
     else:  # a full-size golden file of the method holds its specification
-        stem = {"clit2": "lit", "clit3": "lit", "thera-air": "thera-edsr-full-air", "thera-plus": "thera-edsr-full-plus"}.get(name, name)
+        stem = {
+            "clit2": "lit",
+            "clit3": "lit",
+            "thera-air": "thera-edsr-full-air",
+            "thera-plus": "thera-edsr-full-plus",
+        }.get(name, name)
         stem = {"thera-pro": "thera-edsr-full-pro"}.get(name, stem)
         path = next(path for key, path in FILES.items() if re.match(rf"{stem}.*-full", key) or key == stem)
         spec = split_spec(spec_of(json.loads(str(np.load(path)["meta"]))))[0]
@@ -151,8 +160,23 @@ def test_a_padded_picture_is_one_picture(decoder):
     assert (blocks - whole).abs().max() <= 1e-5 * max(1, whole.abs().max())
 
 
-FAMILY = ["liif-edsr-tiny", "metasr-edsr-tiny", "lte-edsr-tiny", "ltep-edsr-tiny", "linf-edsr-tiny", "srno-edsr-tiny", "hiif-edsr-tiny"]
-FAMILY += ["lm_liif-edsr-tiny", "lm_lte-edsr-tiny", "btc-edsr-tiny", "lit-edsr-tiny", "ope-edsr-tiny", "ciaosr-edsr-tiny"]
+FAMILY = [
+    "liif-edsr-tiny",
+    "metasr-edsr-tiny",
+    "lte-edsr-tiny",
+    "ltep-edsr-tiny",
+    "linf-edsr-tiny",
+    "srno-edsr-tiny",
+    "hiif-edsr-tiny",
+]
+FAMILY += [
+    "lm_liif-edsr-tiny",
+    "lm_lte-edsr-tiny",
+    "btc-edsr-tiny",
+    "lit-edsr-tiny",
+    "ope-edsr-tiny",
+    "ciaosr-edsr-tiny",
+]
 
 
 @pytest.mark.parametrize("stem", FAMILY)
@@ -167,7 +191,9 @@ def test_a_file_in_each_published_format_loads_to_the_same_function(stem, tmp_pa
     if stem.startswith("ciaosr"):
         torch.save({"meta": {}, "state_dict": {f"generator.{key}": value for key, value in weights.items()}}, path)
     else:
-        torch.save({"model": {**spec, "sd": weights}, "optimizer": {"name": "adam", "args": {}, "sd": {}}, "epoch": 7}, path)
+        torch.save(
+            {"model": {**spec, "sd": weights}, "optimizer": {"name": "adam", "args": {}, "sd": {}}, "epoch": 7}, path
+        )
     model = load_model(path)
     part = {key: torch.from_numpy(data[f"x2/{key}"]) for key in ("coord", "cell", "out")}
     with torch.no_grad():
@@ -184,14 +210,32 @@ def test_a_file_in_each_published_format_loads_to_the_same_function(stem, tmp_pa
 
 def test_files_of_the_reference_code_are_refused_with_the_reason_or_loaded(tmp_path):
     torch.manual_seed(0)
-    for decoder, told in (("LIIF", "cell was scaled for two queries only"), ("MetaSR", "half-pixel shift"), ("CiaoSR", "cell")):
+    for decoder, told in (
+        ("LIIF", "cell was scaled for two queries only"),
+        ("MetaSR", "half-pixel shift"),
+        ("CiaoSR", "cell"),
+    ):
         model = build_model("EDSR", decoder)
-        torch.save({"model": {k.removeprefix("decoder."): v for k, v in model.state_dict().items()}, "optimizer": {}, "epoch": 1}, tmp_path / "last.pth")
+        torch.save(
+            {
+                "model": {k.removeprefix("decoder."): v for k, v in model.state_dict().items()},
+                "optimizer": {},
+                "epoch": 1,
+            },
+            tmp_path / "last.pth",
+        )
         with pytest.raises(InputError, match=told):
             load_model(tmp_path / "last.pth")
     for decoder in ("LTE+", "SRNO", "LINF", "HIIF"):  # its "LTE" is LTE+
         model = build_model("EDSR", decoder).eval()
-        torch.save({"model": {k.removeprefix("decoder."): v for k, v in model.state_dict().items()}, "optimizer": {}, "epoch": 1}, tmp_path / "last.pth")
+        torch.save(
+            {
+                "model": {k.removeprefix("decoder."): v for k, v in model.state_dict().items()},
+                "optimizer": {},
+                "epoch": 1,
+            },
+            tmp_path / "last.pth",
+        )
         again, image = load_model(tmp_path / "last.pth"), torch.rand(1, 3, 9, 8)
         assert again.describe()["decoder"] == decoder
         assert torch.equal(again.upscale(image, 2), model.upscale(image, 2))
@@ -208,7 +252,9 @@ def test_the_authors_weights_upscale_and_test(tmp_path):
         assert Image.open(tmp_path / "large.png").size == (120, 100)
         (tmp_path / "hr").mkdir(exist_ok=True)
         Image.open(tmp_path / "large.png").save(tmp_path / "hr" / "a.png")
-        done = cli("test", "--weights", path, "--benchmark", tmp_path / "hr", "--scales", 2, "--out", tmp_path / "rows.csv")
+        done = cli(
+            "test", "--weights", path, "--benchmark", tmp_path / "hr", "--scales", 2, "--out", tmp_path / "rows.csv"
+        )
         assert done.returncode == 0, done.stderr
 
 

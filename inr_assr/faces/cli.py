@@ -340,6 +340,8 @@ def models(a) -> int:
                 if p.name not in ("self", "channels")
             ]
             print(f"  {name:8s} options: {', '.join(f'{p.name}={p.default}' for p in options)}")
+            for preset, chosen in registry[name].presets.items():
+                print(f"           {preset}: {', '.join(f'{key}={value}' for key, value in chosen.items())}")
     print("weights known by name (fetched once, by checksum)")
     for name in WEIGHTS:
         print(f"  {name}: {WEIGHTS[name]['about']}")
