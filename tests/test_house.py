@@ -63,6 +63,18 @@ def test_notebook_is_tidy(path):
     )
 
 
+METHODS = [p for p in NOTEBOOKS if p.parent.name in ("encoders", "decoders") and "contract" not in p.stem]
+
+
+@pytest.mark.parametrize("path", METHODS, ids=lambda p: p.stem)
+def test_method_notebook_shows_its_figure_and_its_scorecard(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    shown = [output.get("data", {}) for cell in cells for output in cell.outputs]
+    assert any("image/png" in data for data in shown), "no figure: execute the notebook (`make notebooks NB=...`)"
+    cards = [data["text/html"] for data in shown if re.search(r"\((en|de)coder\)</b>", data.get("text/html", ""))]
+    assert cards and all("all promises kept" in card for card in cards)
+
+
 @pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.name[0].isdigit()], ids=lambda p: p.stem)
 def test_links_lead_somewhere(path):
     text = "".join(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from .contract import DECODERS, MLP, Decoder, Normalisation, as_rows, bilinear, take
 from ..foundations.coordinates import Queries, pixels_around
 from ..foundations.errors import InputError, check_number
+from ..foundations.padding import PaddingPolicy
 
 # %% ../../nbs/decoders/27_ciaosr.ipynb #ac3e2225
 def matching(inputs: int, outputs: int) -> nn.Sequential:
@@ -45,7 +46,7 @@ class CrossScaleAttention(nn.Module):
 
     def at(self, s: int, features: Tensor) -> Tensor:
         h, w = features.shape[-2:]
-        padded = F.pad(features, (0, -w % s, 0, -h % s), mode="reflect")
+        padded = PaddingPolicy("reflect")(features, s)
         height, width = padded.shape[-2:]
         copy = F.interpolate(padded, scale_factor=1 / s, mode="bilinear", align_corners=False)
         keys = F.unfold(self.conv_match_2(copy), 3, padding=1)  # (B, C/2 * 9, keys)

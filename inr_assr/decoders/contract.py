@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..foundations.coordinates import CellPolicy, Corners, Queries
+from ..foundations.errors import InputError
 from ..foundations.padding import PaddingPolicy
 from ..foundations.registry import Registry
 
@@ -104,6 +105,8 @@ class MLP(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, hidden: list[int]):
         super().__init__()
+        if not hidden:
+            raise InputError("decoder.hidden: no layer; give at least one width, as in [256].")
         layers = []
         for width in hidden:
             layers += [nn.Linear(inputs, width), nn.ReLU()]

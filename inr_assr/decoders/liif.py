@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .contract import DECODERS, MLP, Decoder, as_rows, take
 from ..foundations.coordinates import Queries
-from ..foundations.errors import check_number
+from ..foundations.errors import InputError, check_number
 
 # %% ../../nbs/decoders/21_liif.ipynb #19a4aea1
 class LIIFState(NamedTuple):
@@ -41,13 +41,17 @@ class LIIF(Decoder):
         cell: bool = True,  # tell the MLP the pixel size (-c)
     ):
         super().__init__()
-        self.unfold, self.ensemble, self.cell = unfold, ensemble and hidden is not None, cell
+        if hidden is None and channels != 3:
+            raise InputError(
+                f"decoder.hidden: without an MLP the features are the colours, and the encoder's are {channels} wide; give widths, or an encoder that ends in RGB (encoder.upsampling=2)."
+            )
+        self.unfold, self.ensemble, self.cell = bool(unfold), bool(ensemble) and hidden is not None, bool(cell)
         self.inputs = channels * (9 if unfold else 1)
         self.imnet = None
         if hidden is not None:
             hidden = [check_number("decoder.hidden", width, 1, whole=True) for width in hidden]
-            self.imnet = MLP(self.inputs + 2 + 2 * cell, 3, hidden)
-        self.reach = int(unfold) + int(self.ensemble)
+            self.imnet = MLP(self.inputs + 2 + 2 * self.cell, 3, hidden)
+        self.reach = int(self.unfold) + 1  # also without ensemble: a query between two pixels may read the one before
         self.live_channels = hidden[0] if hidden else channels
 
     def prepare(self, features: Tensor, image: Tensor) -> LIIFState:

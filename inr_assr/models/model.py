@@ -287,7 +287,9 @@ def build_model(
     try:
         body = encoder_class(**encoder_options)
         head = decoder_class(body.channels, **decoder_options)
-    except TypeError as error:  # a value of the wrong kind, e.g. hidden=7
+    except InputError:
+        raise
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:  # a value of the wrong kind, e.g. hidden=7
         raise InputError(
             f"options: {encoder_options} for {encoder_name} or {decoder_options} for {decoder_name} do not fit ({error})."
         ) from None
