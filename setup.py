@@ -37,6 +37,7 @@ setup(
     keywords=meta["keywords"].split(),
     python_requires=f">={meta['min_python']}",
     packages=find_packages(include=["inr_assr", "inr_assr.*"]),
+    package_data={"inr_assr": ["published.csv"]},
     install_requires=lines("requirements"),
     extras_require=extras,
     entry_points={"console_scripts": lines("console_scripts"), "nbdev": ["inr_assr = inr_assr._modidx:d"]},

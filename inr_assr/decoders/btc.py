@@ -68,7 +68,7 @@ class BTC(Decoder):
         self.coef, self.knot = nn.Conv2d(channels, width, 3, padding=1), nn.Conv2d(channels, 2 * side, 3, padding=1)
         self.dilation = nn.Linear(1, side, bias=False)
         self.imnet = MLP(width, 3, [check_number("decoder.hidden", w, 1, whole=True) for w in hidden])
-        self.reach, self.live_channels = 2, width + 2 * side + 3
+        self.reach = 2
 
     def prepare(self, features: Tensor, image: Tensor) -> BTCState:
         size = tuple(features.shape[-2:])

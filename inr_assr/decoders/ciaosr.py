@@ -109,7 +109,6 @@ class CiaoSR(Decoder):
         self.imnet_k, self.imnet_v = MLP(self.inputs + 4, self.inputs, hidden), MLP(value + 4, value, hidden)
         self.cs_attn = CrossScaleAttention(channels, scales) if scales else None
         self.reach = None if scales else 2 + int(unfold)
-        self.live_channels = self.inputs + value + 2 * hidden[0] + 3
 
     def prepare(self, features: Tensor, image: Tensor) -> CiaoSRState:
         kernel = 3 if self.unfold else 1

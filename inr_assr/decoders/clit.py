@@ -235,7 +235,6 @@ class CLIT(Decoder):
         self.levels = nn.ModuleList(LocalTransformer(width, heads, radius, hidden) for _ in range(levels))
         self.pb_encoder = PositionBias(waves, check_number("decoder.octaves", octaves, 0), heads)
         self.reach = radius + 3 + (levels > 1)
-        self.live_channels = 4 * width + 3
 
     def prepare(self, features: Tensor, image: Tensor) -> CLITState:
         maps = self.conv_ch(features)

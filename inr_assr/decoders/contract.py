@@ -45,7 +45,6 @@ class Decoder(nn.Module):
     reach: int | None  # how many feature pixels to each side it reads; None: all
     window: int = 1  # the multiple that it wants the picture's sides to be; the model pads
     padding: ClassVar[PaddingPolicy] = PaddingPolicy("none")  # and how its authors do it
-    live_channels: int  # float maps of LR size that `prepare` keeps; for the memory plan
     cell_policy: ClassVar[CellPolicy] = CellPolicy("none")  # what its authors do to cells beyond training
     normalisation: ClassVar[Normalisation] = Normalisation()
 

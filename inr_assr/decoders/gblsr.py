@@ -39,7 +39,7 @@ class GBLSR(Decoder):
         self.coeff_proj = nn.Conv2d(channels, 3 * self.modes**2, 1)
         self.log_s_e = nn.Parameter(torch.tensor(math.log(math.e - 1)))  # softplus of it is 1
         nn.init.normal_(self.coeff_proj.weight, std=0.01), nn.init.zeros_(self.coeff_proj.bias)
-        self.reach, self.live_channels = 1, 3 * self.modes**2
+        self.reach = 1
 
     def prepare(self, features: Tensor, image: Tensor) -> OPEState:
         return OPEState(as_rows(self.coeff_proj(features)), tuple(features.shape[-2:]))

@@ -260,7 +260,7 @@ class SeedNetwork(Decoder):
             raise InputError(f"decoder.heads: {heads} does not divide the width {width}.")
         self.dmax = check_number("decoder.dmax", dmax, 0, 1, above=True)
         self.window, self.shuffles = window, [check_number("decoder.shuffles", s, 1, whole=True) for s in shuffles]
-        self.live_channels, wide, size = 2 * width * math.prod(self.shuffles) ** 2, 4 * width, (width, heads, window)
+        wide, size = 4 * width, (width, heads, window)
         self.gs_embedding, self.pos_embedding = (nn.Parameter(torch.randn(window**2, width)) for _ in range(2))
         conv = functools.partial(nn.Conv2d, kernel_size=3, padding=1)
         self.img_feat_proj = nn.Sequential(conv(channels, width), nn.ReLU(), conv(width, width))

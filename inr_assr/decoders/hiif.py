@@ -95,7 +95,6 @@ class HIIF(GalerkinDecoder):
         self.conv0, self.conv1 = (
             GalerkinAttention(width, heads, lambda: nn.LayerNorm(width // heads)) for _ in range(2)
         )
-        self.live_channels = 4 * hidden + width + 5
 
     def prepare(self, features: Tensor, image: Tensor) -> HIIFState:
         first, width = self.fc_layers[0], self.freq.out_channels

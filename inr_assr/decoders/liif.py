@@ -52,7 +52,6 @@ class LIIF(Decoder):
             hidden = [check_number("decoder.hidden", width, 1, whole=True) for width in hidden]
             self.imnet = MLP(self.inputs + 2 + 2 * self.cell, 3, hidden)
         self.reach = int(self.unfold) + 1  # also without ensemble: a query between two pixels may read the one before
-        self.live_channels = hidden[0] if hidden else channels
 
     def prepare(self, features: Tensor, image: Tensor) -> LIIFState:
         "First layer of every LR pixel, as one convolution (its weights are columns of the published matrix)."

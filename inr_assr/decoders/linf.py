@@ -99,7 +99,6 @@ class LINF(Decoder):
         self.layers = nn.Sequential(*hidden, nn.Linear(width, 2 * self.numbers * flow_layers))
         self.imnet = Flow(self.numbers, flow_layers)
         self.reach = 2 if patch == 1 else None  # a patch may ask for the middle of the picture
-        self.live_channels = 2 * width + 3
 
     def prepare(self, features: Tensor, image: Tensor) -> LINFState:
         size = tuple(features.shape[-2:])

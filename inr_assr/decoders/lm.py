@@ -90,7 +90,6 @@ class LMLIIF(Decoder):
         self.hypernet = MLP(9 * channels + 2, (2 * depth + 1) * render, hyper)
         self.imnet = MLP(render + 4, 3, [render] * depth)
         self.render, self.reach = render, 2
-        self.live_channels = self.hypernet.layers[0].out_features + 2 * depth * render
 
     def prepare(self, features: Tensor, image: Tensor) -> LMState:
         first = self.hypernet.layers[0]
@@ -161,7 +160,6 @@ class LMLTE(Decoder):
         self.imphase = nn.Linear(2, render // 2, bias=False)
         self.imnet = MLP(render, 3, [render] * depth)
         self.render, self.reach = render, 2
-        self.live_channels = 3 * width // 2 + (2 * depth + 2) * render + 3
 
     def prepare(self, features: Tensor, image: Tensor) -> LMState:
         kernel = self.freq.weight.unflatten(0, (-1, 2)).sum(1)

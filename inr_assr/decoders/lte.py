@@ -51,7 +51,6 @@ class LTE(Decoder):
         self.phase = nn.Linear(2, width // 2, bias=False)
         self.imnet = MLP(width, 3, [check_number("decoder.hidden", w, 1, whole=True) for w in hidden])
         self.reach = 2
-        self.live_channels = 2 * width + 3
 
     def prepare(self, features: Tensor, image: Tensor) -> LTEState:
         return LTEState(

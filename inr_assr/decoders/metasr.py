@@ -39,7 +39,7 @@ class MetaSR(Decoder):
     ):
         super().__init__()
         self.imnet = MLP(3, channels * 27, [check_number("decoder.width", width, 1, whole=True)])
-        self.reach, self.live_channels = 2, 3 * (width + 1)
+        self.reach = 2
 
     def prepare(self, features: Tensor, image: Tensor) -> MetaSRState:
         last, channels = self.imnet.layers[-1], features.shape[1]

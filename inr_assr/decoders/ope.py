@@ -71,7 +71,7 @@ class OPE(Decoder):
         self.adapt = adapt
         for colour in "RGB" if adapt else "":
             self.add_module(f"adapt_{colour}", nn.Conv2d(channels, wanted // 3, 3, padding=1))
-        self.reach, self.live_channels = 1 + int(adapt), wanted
+        self.reach = 1 + int(adapt)
 
     def prepare(self, features: Tensor, image: Tensor) -> OPEState:
         if self.adapt:

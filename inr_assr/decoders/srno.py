@@ -138,7 +138,6 @@ class SRNO(GalerkinDecoder):
             GalerkinAttention(width, heads, lambda: HeadNorm(heads, width // heads)) for _ in range(2)
         )
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, 3)
-        self.live_channels = 4 * width + 3
 
     def prepare(self, features: Tensor, image: Tensor) -> SRNOState:
         columns = self.conv00.weight[:, 8:-2].unflatten(1, (4, -1)).transpose(0, 1)  # (4, width, C)

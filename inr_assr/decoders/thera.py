@@ -212,13 +212,13 @@ class Thera(Decoder):
         super().__init__()
         waves = self.WAVES[check_choice("decoder.size", size, self.WAVES)] if components is None else components
         waves = check_number("decoder.components", waves, 1, whole=True)
-        self.refine, self.reach, self.live_channels = nn.Identity(), 1, channels + 3
+        self.refine, self.reach = nn.Identity(), 1
         if size == "plus":
             self.refine, channels = convnext_tail(channels, stages), stages[-1][0]
-            self.reach, self.live_channels = 1 + sum(n for _, n in stages), 11 * max(n for n, _ in stages)
+            self.reach = 1 + sum(n for _, n in stages)
         elif size == "pro":
             self.refine = SwinTail(channels, width, depths, heads, window, mlp_ratio, features, drop_path)
-            self.reach, self.live_channels = 1 + self.refine.reach, int(width * (6 + mlp_ratio))
+            self.reach = 1 + self.refine.reach
             self.window, channels = window, features  # tiles are cut between windows; `padding` stays "none"
         self.out_conv = nn.Linear(channels, 4 * waves)
         flax_start(self)

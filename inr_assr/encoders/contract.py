@@ -24,7 +24,6 @@ class Encoder(nn.Module):
     receptive_field: int | None  # how many LR pixels to each side can change a feature; None: no bound
     window: int = 1  # the multiple that it wants its sides to be; the model pads, by its padding policy
     padding: ClassVar[PaddingPolicy] = PaddingPolicy("none")  # what its authors do when they test it
-    live_channels: int  # most float maps of LR size alive at one time while encoding; for the memory plan
     magnifies: int = 1  # features are this many times larger than the picture (only fixed-scale tails)
 
     presets: ClassVar[dict[str, dict]] = {}  # further names of `build_model` and their options: {"edsr-large": {...}}

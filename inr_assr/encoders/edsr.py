@@ -94,8 +94,7 @@ class EDSR(Encoder):
             self.tail = upsampler(features, int(check_choice("encoder.upsampling", str(upsampling), ["2", "3", "4"])))
         self.magnifies, self.skip = int(upsampling or 1), skip
         self.channels = 3 if upsampling else features
-        self.receptive_field = 2 * blocks + 2
-        self.live_channels = 4 * features
+        self.receptive_field = 2 * blocks + 2 + ({2: 2, 3: 2, 4: 3}[self.magnifies] if upsampling else 0)
 
     def forward(self, image: Tensor) -> Tensor:
         start = self.head(image)

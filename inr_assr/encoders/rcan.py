@@ -80,7 +80,7 @@ class RCAN(Encoder):
         self.body = nn.Sequential(
             *(ResidualGroup(features, reduction, blocks) for _ in range(groups)), conv3(features, features)
         )
-        self.channels, self.live_channels = features, 5 * features
+        self.channels = features
         self.receptive_field = None
 
     def forward(self, image: Tensor) -> Tensor:

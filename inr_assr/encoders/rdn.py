@@ -77,7 +77,6 @@ class RDN(Encoder):
         self.GFF = nn.Sequential(nn.Conv2d(blocks * features, features, 1), conv3(features, features))
         self.channels = features
         self.receptive_field = blocks * layers + 3
-        self.live_channels = blocks * features + 2 * (features + layers * growth)
 
     def forward(self, image: Tensor) -> Tensor:
         start = self.SFENet1(image)

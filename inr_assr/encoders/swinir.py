@@ -86,7 +86,6 @@ class SwinIR(Encoder):
         if output == "features":
             self.conv_before_upsample = nn.Sequential(conv3(width, features), nn.LeakyReLU(0.01))
         self.window, self.channels = window, features if output == "features" else width
-        self.live_channels = int(width * (6 + mlp_ratio))
         after = ("conv", 1 if residual == "1conv" else 2)
         steps = [("conv", 1)]
         for depth in depths:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EncoderType', 'DecoderType', 'RecipeType', 'BenchmarkType', 'SavedModelType', 'TestingStrategy', 'member',
-           'BaseTestingConfiguration', 'parse_options', 'parse_value', 'parse_list']
+           'BaseTestingConfiguration', 'parse_options', 'parse_value', 'parse_list', 'parse_scales']
 
 # %% ../../nbs/faces/80_configuration.ipynb #a7f696de
 import ast
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..decoders.contract import DECODERS
 from ..encoders.contract import ENCODERS
+from ..foundations.coordinates import parse_scale, scale_name
 from ..foundations.errors import InputError, check_number
 from ..models.checkpoints import checkpoint_file, model_folder
 from ..testing.strategies import Strategy
@@ -46,6 +47,7 @@ class TestingStrategy(str, Enum):
     __test__ = False  # not a test case, whatever its name says
 
     Simple = "Simple"
+    Exact = "Exact"
     Patched = "Patched"
     OverlappingPatched = "OverlappingPatched"
 
@@ -157,3 +159,19 @@ def parse_list(text) -> list:
     if isinstance(value, (list, tuple)):
         return list(value)
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else [value]
+
+
+def parse_scales(text) -> list:
+    "Scales from '2,2.5,2x3.5' or a list; '1.1:12:40' stands for 40 scales from 1.1 to 12, evenly spaced in their logarithm."
+    scales = []
+    for part in parse_list(text):
+        pieces = str(part).split(":")
+        if len(pieces) == 1:
+            scales.append(part)
+            continue
+        if len(pieces) != 3:
+            raise InputError(f"scales: {part!r} does not fit; give first:last:count, as in 1.1:12:40.")
+        low, high = (check_number("scales", piece, 0, above=True) for piece in pieces[:2])
+        count = check_number("scales", pieces[2], 2, 1000, whole=True)
+        scales += [round(low * (high / low) ** (k / (count - 1)), 2) for k in range(count)]
+    return list({scale_name(parse_scale(scale)): scale for scale in reversed(scales)}.values())[::-1]

@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .configuration import parse_list, parse_options
+from .configuration import parse_list, parse_options, parse_scales
 from ..foundations.errors import InputError, near
 
 # %% ../../nbs/faces/83_runner.ipynb #4f17b811
@@ -89,10 +89,13 @@ class TestRun(Parameters):
     scales: list = field(default_factory=list)
     profile: str = "liif"
     metrics: list = field(default_factory=lambda: ["psnr_y", "psnr_rgb", "ssim_y"])
-    strategy: str = "Simple"
+    strategy: str = ""
     patch: int = 0
     overlap: int = 0
+    looks: int = 0
+    memory: str = ""
     out: str = "outputs/rows.csv"
+    again: bool = False
     device: str = "auto"
 
 
@@ -159,18 +162,23 @@ def test_by(settings: TestRun):  # the new rows
     from inr_assr.testing.strategies import Strategy
     from inr_assr.training.loop import pick_device
 
-    strategy = Strategy(settings.strategy, settings.patch or None, settings.overlap or None)
-    device = pick_device(settings.device)
-    methods = [Method.bicubic()] * settings.bicubic + [Method.load(w, device) for w in settings.weights]
+    cut = settings.patch or None, settings.overlap or None
+    strategy = Strategy(settings.strategy, *cut) if settings.strategy else None
+    device, memory = pick_device(settings.device), settings.memory or None
+    methods = [Method.bicubic()] * settings.bicubic + [Method.load(w, device, None, memory) for w in settings.weights]
     if not methods:
         raise InputError("parameter weights: nothing to test; name a checkpoint, or set bicubic to True.")
     benchmark, profile = settings.benchmark, settings.profile
     if benchmark == "demo":
         benchmark = str(write_demo_photos(Path(settings.out).parent)[1])
-    scales = settings.scales or None
+    scales = parse_scales(settings.scales) if settings.scales else None
     return pd.concat(
         [
-            test_job(m, benchmark, settings.data, scales, profile, settings.metrics, strategy, settings.out)
+            test_job(
+                *(m, benchmark, settings.data, scales, profile, settings.metrics, strategy, settings.out),
+                looks=settings.looks or None,
+                again=settings.again,
+            )
             for m in methods
         ],
         ignore_index=True,

@@ -81,12 +81,15 @@ def matlab_matrix(
 def resize_matlab(
     picture: np.ndarray,  # (H, W, ...) uint8
     size: tuple[int, int],  # (height, width) wanted
-) -> np.ndarray:
-    "MATLAB's bicubic `imresize`: rows first, 8 bits after each pass. It makes the benchmarks' LR files exactly."
+    rounded: bool = True,  # to 8 bits after each pass, as for a uint8 picture; False: as for a floating-point one
+) -> np.ndarray:  # uint8, or float32 in about 0..255
+    "MATLAB's bicubic `imresize`: rows first. Rounded, it makes the benchmarks' LR files exactly."
     for axis in (0, 1):
         total = np.tensordot(matlab_matrix(picture.shape[axis], size[axis]), picture.astype(np.float64), (1, axis))
-        picture = np.clip(np.floor(np.moveaxis(total, 0, axis) + 0.5), 0, 255).astype(np.uint8)
-    return picture
+        picture = np.moveaxis(total, 0, axis)
+        if rounded:
+            picture = np.clip(np.floor(picture + 0.5), 0, 255).astype(np.uint8)
+    return picture if rounded else picture.astype(np.float32)
 
 # %% ../../nbs/foundations/05_resampling.ipynb #3142683f
 def lr_and_cut(

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from ..decoders.contract import DECODERS
 from ..encoders.contract import ENCODERS
-from ..foundations.coordinates import Queries
+from ..foundations.coordinates import CellPolicy, Queries
 from ..foundations.errors import InputError
-from . import model as model_module
+from .enlarge import Cut, walk
 from .checkpoints import load_model, save_model
 from .model import ASSRModel, build_model
 
@@ -106,18 +106,11 @@ def agree(one: Tensor, other: Tensor, most: float, what: str) -> str:
     return f"{what} {difference:.0e} apart"
 
 
-def colours_at(model: ASSRModel, image: Tensor, size: tuple[int, int], queries: int = 1024, tiling="whole") -> Tensor:
+def colours_at(model: ASSRModel, image: Tensor, size: tuple[int, int], queries: int = 1024, cut: Cut = Cut()) -> Tensor:
     "The enlarged picture, not clamped, asked in blocks of so many queries."
-    usual, out = (
-        dict(model_module.QUERIES),
-        torch.empty(*image.shape[:2], *size, dtype=image.dtype, device=image.device),
-    )
-    model_module.QUERIES[image.device.type] = queries
-    try:
-        for rows, columns, colours in model.eval().blocks(image, size, tiling):
-            out[..., rows.start : rows.stop, columns.start : columns.stop] = colours
-    finally:
-        model_module.QUERIES.update(usual)
+    out = torch.empty(*image.shape[:2], *size, dtype=image.dtype, device=image.device)
+    for rows, columns, colours in walk(model.eval(), image, size, cut, queries):
+        out[..., rows.start : rows.stop, columns.start : columns.stop] = colours
     return out
 
 
@@ -156,14 +149,18 @@ def check_batch(model: ASSRModel) -> str:
 
 
 def check_tiles(model: ASSRModel) -> str:
-    if model.reach is None:
-        why = "all queries" if model.decoder.context == "set" else "the whole picture"
-        raise _NotHere(f"its colours depend on {why}; it is never cut")
-    image = torch.rand(1, 3, 61, 50)
-    for size in ((122, 100), (165, 135), (30, 25)):
-        both = (colours_at(model, image, size, tiling=tiling) for tiling in (9, "whole"))
-        told = agree(*both, 1e-5, "in tiles and whole")
-    return f"{told}, with a halo of {model.reach}"
+    reach = model.encoder.receptive_field
+    if reach is None:
+        raise _NotHere("its encoder sees the whole picture; it is never cut")
+    image, told = torch.rand(1, 3, 61, 50), []
+    for stitched in (True, False):
+        if not stitched and model.reach is None:
+            continue
+        for size in ((122, 100), (165, 135), (30, 25)):
+            both = (colours_at(model, image, size, cut=cut) for cut in (Cut(9, stitched), Cut()))
+            difference = agree(*both, 1e-5, "stitched features and whole" if stitched else "tiles and whole")
+        told.append(f"{difference}, halo {reach if stitched else model.reach}")
+    return "; ".join(told)
 
 
 def check_round_trip(model: ASSRModel) -> str:
@@ -280,7 +277,7 @@ def check_decoder(
 
     def cell() -> str:
         model, image = fresh(), torch.rand(1, 3, 12, 9)
-        model.cell_policy = model_module.CellPolicy("clip", 4.0)
+        model.cell_policy = CellPolicy("clip", 4.0)
         seen, query = [], model.decoder.query
         model.decoder.query = lambda state, queries, *more: seen.append(queries) or query(state, queries, *more)
         for scale in SCALES:

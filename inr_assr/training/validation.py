@@ -14,7 +14,7 @@ from ..data.pairs import Pair, make_pair
 from ..data.pictures import PictureStore
 from ..foundations.images import to_tensor
 from ..models.model import ASSRModel
-from ..testing.metrics import METRICS
+from ..metrics.contract import METRICS
 
 # %% ../../nbs/training/53_validation.ipynb #bcff1de3
 @dataclass(frozen=True)

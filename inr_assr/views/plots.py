@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ..foundations.errors import InputError
-from ..testing.metrics import METRICS
+from ..metrics.contract import METRICS
 from ..testing.results import means, scale_order
 
 # %% ../../nbs/views/70_plots.ipynb #da563f0e

@@ -11,7 +11,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from ..foundations.errors import InputError
-from ..testing.metrics import METRICS
+from ..metrics.contract import METRICS
 from ..testing.results import means, scale_order
 from .plots import label_of
 
