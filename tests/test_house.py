@@ -154,5 +154,5 @@ def test_nothing_large_is_in_the_repository():
     sizes = {name: (ROOT / name).stat().st_size for name in files if name and (ROOT / name).exists()}
     assert max(sizes.values()) < 1_000_000
     golden = sum(size for name, size in sizes.items() if name.startswith("tests/golden"))
-    assert golden < 5_500_000  # the tiny fixture of every method takes 5.0 MB
+    assert golden < 6_500_000  # the tiny fixture of every method takes 5.0 MB, the metrics' pictures 0.8
     assert sum(sizes.values()) < 15_000_000

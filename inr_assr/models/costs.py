@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import pandas as pd
 import torch
-from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
