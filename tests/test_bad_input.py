@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from conftest import SMALL, SMALL_FOLDER, cli, cli_process
+from inr_assr.faces.commands import COMMANDS
 from inr_assr.foundations.images import read_alpha, read_picture
 
 
@@ -178,8 +179,10 @@ def test_test_refuses(photos, weights, tmp_path):
     refused(cli("report", tmp_path / "table.csv"), "lacks the columns")
 
 
-def test_a_broken_picture_stops_a_test_instead_of_changing_its_mean(mixed, tmp_path):
-    refused(cli("test", "--bicubic", "--benchmark", mixed, "--scales", "2", "--out", tmp_path / "rows.csv"), "text.png")
+def test_broken_pictures_are_named_counted_and_show_in_the_exit_code(mixed, tmp_path):
+    done = cli("test", "--bicubic", "--benchmark", mixed, "--scales", "2", "--out", tmp_path / "rows.csv")
+    assert done.returncode == 1 and "over 11 pictures, 2 left out" in done.stdout
+    assert "text.png" in done.stdout and "truncated.png" in done.stdout and "Traceback" not in done.stderr
 
 
 def test_in_a_process_of_its_own(photos, weights, tmp_path):
@@ -194,7 +197,8 @@ def test_in_a_process_of_its_own(photos, weights, tmp_path):
 
 
 def test_help_is_there_for_every_command():
-    for command in ("train", "test", "upscale", "report", "recipes", "benchmarks", "models", "run"):
+    assert set(COMMANDS) >= {"train", "test", "upscale", "report", "recipes", "benchmarks", "models", "run", "data"}
+    for command in COMMANDS:
         done = cli(command, "--help")
         assert done.returncode == 0 and "usage: inr-assr" in done.stdout
 

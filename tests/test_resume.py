@@ -81,7 +81,7 @@ def test_what_cannot_be_measured_is_counted_and_said(photos, tmp_path):
     done = cli(
         "test", "--bicubic", "--benchmark", folder, "--scales", "2", "--metrics", "psnr_y,ms_ssim_rgb", "--out", out
     )
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert "over 2 pictures, 1 left out" in done.stdout
     assert f"left out: {broken.stem}" in done.stdout and "damaged" in done.stdout
     assert "ms_ssim_rgb: (116, 126) pixels are too few; it needs 176" in done.stdout

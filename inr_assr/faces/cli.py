@@ -130,8 +130,9 @@ def test(a) -> int:
     scales = parse_scales(a.scales) if a.scales else None
     looks = 8 if a.ensemble else None
     metrics = parse_list(a.metrics)
-    test_job(method, a.benchmark, a.data, scales, a.profile, metrics, strategy, a.out, a.save, looks, a.again)
-    return 0
+    told = a.profile, metrics, strategy, a.out, a.save, looks, a.again
+    rows = test_job(method, a.benchmark, a.data, scales, *told)
+    return 1 if rows.groupby(["scale", "image"])["value"].count().eq(0).any() else 0  # 1: a picture is left out
 
 
 def trained(a):

@@ -8,6 +8,7 @@ __all__ = ['Progress', 'train_job', 'follow', 'test_job', 'RowFile', 'usable', '
 # %% ../../nbs/faces/81_jobs.ipynb #8778e7e2
 import contextlib
 import dataclasses
+import math
 import os
 import sys
 import time
@@ -238,6 +239,8 @@ def test_job(
             if out is not None:
                 keep(restored.rows)
     table = pd.DataFrame(rows)
+    if table["value"].isna().all():
+        raise InputError(table["note"].iloc[0])
     if old:
         print(f"{old} of {restored.total} pictures were measured before, in {out}")
     shown = means(table[table["metric"] == headline]).set_index("scale")
@@ -246,26 +249,28 @@ def test_job(
         left = f", {line.left_out} left out" if line.left_out else ""
         print(f"{found.name} x{scale}: {method.run}  {headline} {line['mean']:.3f} over {line.pictures} pictures{left}")
     for note, part in table[table["note"] != ""].groupby("note", sort=False):
-        print(f"left out: {part['image'].iloc[0]}{f' and {len(part) - 1} more' if len(part) > 1 else ''}: {note}")
+        images = part["image"].unique()
+        print(f"left out: {images[0]}{f' and {len(images) - 1} more' if len(images) > 1 else ''}: {note}")
     return table
 
 
 class RowFile:
-    "Adds rows to a results file, and writes it when a second has passed since the last time, and at the end."
+    "Adds rows to a results file, and writes it when a second has passed since the last time, and at the end; a file without a single value is not begun."
 
     EVERY = 1.0  # seconds
 
     def __init__(self, path: Path | None):
-        self.path, self.rows, self.written = path, [], time.monotonic()
+        self.path, self.rows, self.written, self.any = path, [], time.monotonic(), False
 
     def __call__(self, rows: list[dict]) -> None:
         self.rows += rows
-        if time.monotonic() - self.written >= self.EVERY:
+        self.any |= not all(math.isnan(row["value"]) for row in rows)
+        if self.any and time.monotonic() - self.written >= self.EVERY:
             self.close()
 
     def close(self) -> None:
         "Write what is not written yet."
-        if self.rows:
+        if self.rows and self.any:
             write_rows(self.rows, self.path)
         self.rows, self.written = [], time.monotonic()
 

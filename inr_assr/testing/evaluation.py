@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DEFAULT_METRICS', 'Method', 'fingerprint', 'commit', 'Restored', 'evaluate']
 
-# %% ../../nbs/testing/66_evaluation.ipynb #4ab1de47
+# %% ../../nbs/testing/66_evaluation.ipynb #326e473f
 import functools
 import hashlib
 import math
@@ -34,7 +34,7 @@ from ..metrics.contract import METRICS
 from .profiles import PROFILES, Profile
 from .strategies import Strategy
 
-# %% ../../nbs/testing/66_evaluation.ipynb #21cc09d6
+# %% ../../nbs/testing/66_evaluation.ipynb #28aaf6b3
 @dataclass(frozen=True)
 class Method:
     "Something that restores pictures, and what rows say of it."
@@ -134,29 +134,27 @@ def fingerprint(model: ASSRModel) -> str:
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
     return digest.hexdigest()[:8]
 
-# %% ../../nbs/testing/66_evaluation.ipynb #13694499
+# %% ../../nbs/testing/66_evaluation.ipynb #405af662
 @functools.cache
 def commit() -> str:
-    "The git commit of this package's source, with '+' where it was changed since; empty outside a checkout."
+    "The last git commit that changed this package's source, with '+' where it was changed since; empty outside a checkout."
     folder = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd()
 
     def git(*words):
         return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
 
     try:
-        found = git("rev-parse", "--short=10", "HEAD")
-        if found.returncode or git("ls-files", "--error-unmatch", str(folder)).returncode:
+        if git("ls-files", "--error-unmatch", "--", ".").returncode:
             return ""
-        return found.stdout.strip() + (
-            "+" if git("status", "--porcelain", "--untracked-files=no").stdout.strip() else ""
-        )
+        found = git("log", "-1", "--format=%h", "--abbrev=10", "--", ".").stdout.strip()
+        return found + ("+" if git("status", "--porcelain", "--", ".").stdout.strip() else "")
     except (OSError, subprocess.TimeoutExpired):
         return ""
 
 
 DEFAULT_METRICS = ("psnr_y", "psnr_rgb", "ssim_y")
 
-# %% ../../nbs/testing/66_evaluation.ipynb #ccc9392d
+# %% ../../nbs/testing/66_evaluation.ipynb #3ae0a04d
 @dataclass(frozen=True)
 class Restored:
     "One restored picture, with its rows."
@@ -266,7 +264,7 @@ def _kernel(rules: Profile, scale) -> str:
     source = rules.source(scale)
     return rules.elsewhere if source == "files" else source
 
-# %% ../../nbs/testing/66_evaluation.ipynb #e3039a79
+# %% ../../nbs/testing/66_evaluation.ipynb #c8c97c51
 def _lr_source(found, root, rules, scale, hr_folder, lr_folder) -> Path | None:
     "The folder of LR files that the profile asks for, or None where LR is to be made."
     height = scale[0]
