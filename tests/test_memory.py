@@ -33,3 +33,34 @@ def test_upscale_stays_under_1500_mb(height, width, scale):
     grown, *shape = done.stdout.split()
     assert [int(n) for n in shape] == [1, 3, round(height * scale), round(width * scale)]
     assert float(grown) < 1500, f"{grown} MB above the start"
+
+
+COMMAND = """
+import resource, sys
+from inr_assr.faces.cli import main
+code = main(sys.argv[1:])
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+raise SystemExit(code)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory, limit", [("8GB", 8), ("3GB", 3)])
+def test_four_times_a_4k_picture_on_a_budget(tmp_path, memory, limit):
+    "EDSR-baseline's and LIIF's widths, so their memory, with fewer layers. The whole process is counted, in GiB."
+    import numpy as np
+    import torch
+
+    from inr_assr import build_model
+    from inr_assr.foundations.images import picture_size, save_picture
+    from inr_assr.models.checkpoints import save_model
+
+    torch.manual_seed(0)
+    model = build_model("EDSR", "LIIF", {"blocks": 2}, {"hidden": [16]})
+    save_model(model, tmp_path / "w.pth")
+    save_picture(np.random.default_rng(0).integers(0, 256, (2160, 3840, 3), np.uint8), tmp_path / "4k.png")
+    words = ["upscale", "4k.png", "-o", "16k.bmp", "--weights", "w.pth", "--scale", "4", "--memory", memory]
+    done = subprocess.run([sys.executable, "-c", COMMAND, *words], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert picture_size(tmp_path / "16k.bmp") == (8640, 15360)
+    assert float(done.stdout.split()[-1]) < limit, done.stdout

@@ -204,12 +204,22 @@ class Queries:
 
     def on_padded(self, size: tuple[int, int]) -> "Queries":
         "The same places and cells spoken of in a picture that was made larger, below and to the right, to `size`."
-        (h, w), (height, width) = self.lr_size, size
-        if (h, w) == (height, width):
-            return self
-        shrink = torch.tensor([h / height, w / width], device=self.cell.device, dtype=self.cell.dtype)
-        rows, columns = ((c + 1) * (n / m) - 1 for c, n, m in ((self.rows, h, height), (self.columns, w, width)))
-        cell, step = self.cell * shrink, self.step * shrink.to(self.step)
+        return self if tuple(size) == self.lr_size else self._in_picture(0, 0, *size)
+
+    def on_part(self, top: int, left: int, height: int, width: int) -> "Queries":
+        "The same places and cells spoken of in an LR rectangle of the picture, as if it were a picture of its own."
+        part = self._in_picture(top, left, height, width)
+        ratio = torch.tensor([n / m for n, m in zip(part.lr_size, self.lr_size, strict=True)]).to(part.pixels)
+        return replace(part, pixels=(part.pixels * ratio).round())
+
+    def _in_picture(self, top: int, left: int, height: int, width: int) -> "Queries":
+        (h, w), cell, step = self.lr_size, self.cell, self.step
+        ratio = torch.tensor([h / height, w / width], device=cell.device, dtype=cell.dtype)
+        rows, columns = (
+            (c + 1) * (n / m) - (2 * start / m + 1)
+            for c, n, m, start in ((self.rows, h, height, top), (self.columns, w, width, left))
+        )
+        cell, step = cell * ratio.to(cell), step * ratio.to(step)
         return replace(self, lr_size=(height, width), cell=cell, rows=rows, columns=columns, target=None, step=step)
 
     def clipped(self, scale_max: float) -> "Queries":

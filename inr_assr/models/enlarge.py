@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['QUERIES', 'COMFORT', 'SLACK', 'CORES', 'Appetite', 'appetite', 'Cut', 'predict', 'choose_cut', 'stitch',
-           'features_of', 'walk', 'answer', 'self_ensemble']
+           'features_of', 'walk', 'enlarge_part', 'answer', 'self_ensemble']
 
 # %% ../../nbs/models/39_enlarge.ipynb #2f496bb7
 import weakref
@@ -20,7 +20,7 @@ from torch.func import functional_call
 from ..foundations.coordinates import Queries
 from ..foundations.errors import InputError, check_number
 from ..foundations.memory import PeakMemory, attempt, free_memory, in_blocks, show_bytes
-from ..foundations.tiling import Span, halves, span, spans
+from ..foundations.tiling import Part, Span, halves, span, spans, target_range
 
 # %% ../../nbs/models/39_enlarge.ipynb #f1dbd09d
 QUERIES = {"cpu": 1024, "cuda": 2**18, "mps": 2**16}  # queries in flight: a CPU's cache, a GPU's appetite
@@ -294,6 +294,31 @@ def _tile(model, padded: Tensor, lr, size, y: Span, x: Span, ask, most) -> Itera
     for part in parts:
         smaller = span(part, lr[longer], size[longer], model.reach, padded.shape[longer - 2], model.window)
         yield from _tile(model, padded, lr, size, *((smaller, x) if longer == 0 else (y, smaller)), ask, most)
+
+
+@torch.inference_mode()
+def enlarge_part(
+    model,
+    image: Tensor,  # (B, 3, h, w): a rectangle cut out of a picture
+    part: Part,  # which
+) -> Tensor:  # (B, 3, rows, columns), not clamped
+    "The target pixels of a rectangle by a model that sees nothing else, each at its place in the whole target."
+    padded, (y, x), (rows, columns) = model.normalisation.into(model.pad(image)), part.inside, part.asked
+
+    def ask(rows: range, columns: range) -> Queries:
+        queries = Queries.grid(part.lr, part.size, rows, columns, device=image.device, dtype=image.dtype)
+        return model.place(queries.on_part(y.start, x.start, len(y), len(x)))
+
+    state, out = (
+        _prepared(model, model.encoder(padded), padded, ask, rows, columns),
+        image.new_empty((*image.shape[:2], len(rows), len(columns))),
+    )
+    for some in model.sets(rows):
+        for r, c, colours in answer(model, state, ask, some, columns):
+            out[..., r.start - rows.start : r.stop - rows.start, c.start - columns.start : c.stop - columns.start] = (
+                colours
+            )
+    return out
 
 
 def answer(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,9 +27,10 @@ from ..data.pictures import find_pictures
 from ..foundations.coordinates import parse_scale, scale_name
 from ..foundations.errors import InputError
 from ..foundations.images import read_picture, to_picture, to_tensor
-from ..foundations.resampling import resize_pillow
+from ..foundations.resampling import pillow_matrix, pillow_passes, resize_pillow
+from ..foundations.tiling import Part
 from ..models.checkpoints import find_weights, load_model, read_checkpoint
-from ..models.enlarge import self_ensemble
+from ..models.enlarge import enlarge_part, self_ensemble
 from ..models.model import ASSRModel
 from ..metrics.contract import METRICS
 from .profiles import PROFILES, Profile
@@ -54,8 +56,10 @@ class Method:
     def bicubic(cls) -> "Method":
         "Pillow's bicubic enlargement to 8 bits: the baseline."
 
-        def restore(image: Tensor, size: tuple[int, int], tiling="auto") -> Tensor:
-            return to_tensor(resize_pillow(to_picture(image), size), image.device)
+        def restore(image: Tensor, size: tuple[int, int], tiling="auto", part: Part | None = None) -> Tensor:
+            picture = to_picture(image)
+            large = resize_pillow(picture, size) if part is None else pillow_passes(picture, *_pillow_part(part))
+            return to_tensor(large, image.device)
 
         return cls("bicubic", restore, decoder="bicubic")
 
@@ -72,7 +76,9 @@ class Method:
         "A model as a method."
         facts, device = model.describe(), str(next(model.parameters()).device)
 
-        def restore(image: Tensor, size: tuple[int, int], tiling="auto") -> Tensor:
+        def restore(image: Tensor, size: tuple[int, int], tiling="auto", part: Part | None = None) -> Tensor:
+            if part is not None:
+                return enlarge_part(model, image, part).clamp(0, 1)
             return model.upscale(image, size=size, tiling=tiling, memory=memory)
 
         names = facts.get("encoder", ""), facts.get("decoder", "")
@@ -124,6 +130,16 @@ class Method:
                 "weights": fingerprint(model),
             }
         return {**own, "recipe": self.recipe, "seed": self.seed, **policies}
+
+
+def _pillow_part(part: Part) -> list[np.ndarray]:
+    "Pillow's passes for a part of a picture: its weights for the whole; where some lie outside, the others share theirs."
+    matrices = []
+    for n, m, inside, asked in zip(*part, strict=True):
+        whole = pillow_matrix(n, m)[asked.start : asked.stop]
+        weight, total = whole[:, inside.start : inside.stop], whole.sum(1, keepdims=True)
+        matrices.append(np.round(weight * (total / weight.sum(1, keepdims=True))))
+    return matrices
 
 
 def fingerprint(model: ASSRModel) -> str:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Restore', 'KINDS', 'patch_starts', 'Strategy']
 
-# %% ../../nbs/testing/65_strategies.ipynb #b15a4320
+# %% ../../nbs/testing/65_strategies.ipynb #b1df3f36
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from ..foundations.errors import InputError, check_choice, check_number
-from ..foundations.tiling import target_range
+from ..foundations.tiling import Part, target_range
 
-# %% ../../nbs/testing/65_strategies.ipynb #44a9aec5
-Restore = Callable[..., Tensor]  # (1, 3, h, w), a size and, for Exact, `tiling` -> (1, 3, H, W) in [0, 1]
+# %% ../../nbs/testing/65_strategies.ipynb #016a192c
+# (1, 3, h, w), a size; for Exact `tiling`; for patches off the target's grid `part` -> (1, 3, H, W) in [0, 1]
+Restore = Callable[..., Tensor]
 KINDS = ("Simple", "Exact", "Patched", "OverlappingPatched")
 
 
@@ -76,6 +77,9 @@ class Strategy:
                 columns = target_range(range(left, left + piece.shape[-1]), lr[1], size[1])
                 if rows and columns:
                     place = (..., slice(rows.start, rows.stop), slice(columns.start, columns.stop))
-                    total[place] += restore(piece, (len(rows), len(columns)))
+                    inside = range(top, top + piece.shape[-2]), range(left, left + piece.shape[-1])
+                    part = Part(lr, size, inside, (rows, columns))
+                    more = {} if part.is_own else {"part": part}
+                    total[place] += restore(piece, (len(rows), len(columns)), **more)
                     count[place] += 1
         return total / count
