@@ -8,7 +8,8 @@ from PIL import Image
 
 from conftest import SMALL, SMALL_FOLDER, cli, cli_process
 from inr_assr.faces.commands import COMMANDS
-from inr_assr.foundations.images import read_alpha, read_picture
+from inr_assr.foundations.images import read_alpha, read_picture, save_picture
+from inr_assr.foundations.resampling import resize_matlab
 
 
 def refused(done, *hints):
@@ -218,3 +219,56 @@ def test_small_folder_name_is_the_reference_ones(photos, tmp_path):
         == 0
     )
     assert {p.name for p in (tmp_path / SMALL_FOLDER).iterdir()} == {"last.pth", "best.pth", "log.csv"}
+
+
+@pytest.fixture
+def files_set(photos, tmp_path):
+    "A folder in Set5's layout: six photos, their HR cut to 120 x 128, and LR files at x2, beside a run that is right."
+    for path in sorted(photos.glob("*.png")):
+        picture = read_picture(path)[:120, :128]
+        save_picture(picture, tmp_path / "mine/HR" / path.name)
+        save_picture(resize_matlab(picture, (60, 64)), tmp_path / f"mine/LR_bicubic/X2/{path.stem}x2.png")
+    return tmp_path / "mine"
+
+
+def tested(folder, *more):
+    out = folder.parent / "rows.csv"
+    out.unlink(missing_ok=True)
+    return cli("test", "--bicubic", "--benchmark", folder, "--scales", "2", "--metrics", "psnr_y", "--out", out, *more)
+
+
+def test_exchanged_lr_files_are_named_and_counted(files_set):
+    right = tested(files_set)
+    assert right.returncode == 0 and "over 6 pictures\n" in right.stdout
+    lr = sorted((files_set / "LR_bicubic/X2").glob("*.png"))
+    first, second = lr[0].read_bytes(), lr[3].read_bytes()
+    lr[0].write_bytes(second), lr[3].write_bytes(first)
+    done = tested(files_set)
+    assert done.returncode == 1 and "over 4 pictures, 2 left out" in done.stdout
+    for path in (lr[0], lr[3]):
+        assert f"{path.name!r} is not made from '{path.stem.removesuffix('x2')}.png'" in done.stdout
+
+
+def test_every_lr_file_exchanged_gives_no_mean_at_all(files_set):
+    lr = sorted((files_set / "LR_bicubic/X2").glob("*.png"))
+    contents = [path.read_bytes() for path in lr]
+    for path, content in zip(lr, contents[1:] + contents[:1], strict=True):
+        path.write_bytes(content)
+    refused(tested(files_set), "is not made from")
+
+
+def test_lr_of_another_scale_a_dropped_picture_and_sizes_off_by_one(files_set):
+    lr = sorted((files_set / "LR_bicubic/X2").glob("*.png"))
+    kept = lr[2].read_bytes()
+    for size in ((40, 43), (61, 64), (60, 63)):
+        save_picture(resize_matlab(read_picture(files_set / "HR" / lr[2].name.replace("x2", "")), size), lr[2])
+        refused(tested(files_set), f"{lr[2].name!r} is {size[1]}x{size[0]}", "needs 64x60")
+    lr[2].write_bytes(kept)
+    (files_set / "HR" / lr[4].name.replace("x2", "")).unlink()
+    refused(tested(files_set), "1 LR files have no partner", lr[4].name)
+    lr[4].unlink()
+    done = tested(files_set)
+    assert done.returncode == 0 and "over 5 pictures\n" in done.stdout
+    lr[1].write_bytes(lr[1].read_bytes()[:400])
+    done = tested(files_set)
+    assert done.returncode == 1 and "over 4 pictures, 1 left out" in done.stdout and "damaged" in done.stdout
