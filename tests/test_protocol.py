@@ -204,3 +204,18 @@ def test_a_wrong_lr_folder_never_gives_a_wrong_mean(tmp_path):
     (tmp_path / "Set5/LR_bicubic/X2/brdx2.png").unlink()
     done = cli(*words)
     assert done.returncode == 2 and "birdx2.png" in done.stderr and "144x144" in done.stderr
+
+
+def test_a_curve_of_forty_scales_decodes_each_picture_once(photos, tmp_path, monkeypatch):
+    from inr_assr.testing import evaluation
+
+    read, plain = [], evaluation.read_picture
+    monkeypatch.setattr(evaluation, "read_picture", lambda path: read.append(path) or plain(path))
+    words = ("--scales", "1.1:12:40", "--profile", "ours", "--metrics", "psnr_y", "--out", tmp_path / "rows.csv")
+    done = cli("test", "--bicubic", "--benchmark", photos, *words)
+    assert done.returncode == 0, done.stderr
+    rows = read_rows(tmp_path / "rows.csv")
+    assert rows["scale"].nunique() == 40 and len(rows) == 40 * 6 and rows["value"].notna().all()
+    assert {"1.1", "12"} <= set(rows["scale"]) and len(read) == 6
+    means = rows.groupby(rows["scale"].astype(float))["value"].mean()
+    assert means.iloc[0] > means.iloc[-1] + 10  # it falls, from the least scale to the largest

@@ -6,8 +6,6 @@
 __all__ = ['ROWS', 'FORMAT', 'OUT', 'report', 'put', 'compare', 'table']
 
 # %% ../../nbs/faces/87_tables.ipynb #685a9810
-from pathlib import Path
-
 from .commands import argument, command
 
 # %% ../../nbs/faces/87_tables.ipynb #8f49dffc

@@ -20,7 +20,7 @@ from torch.func import functional_call
 from ..foundations.coordinates import Queries
 from ..foundations.errors import InputError, check_number
 from ..foundations.memory import PeakMemory, attempt, free_memory, in_blocks, show_bytes
-from ..foundations.tiling import Part, Span, halves, span, spans, target_range
+from ..foundations.tiling import Part, Span, halves, span, spans
 
 # %% ../../nbs/models/39_enlarge.ipynb #f1dbd09d
 QUERIES = {"cpu": 1024, "cuda": 2**18, "mps": 2**16}  # queries in flight: a CPU's cache, a GPU's appetite

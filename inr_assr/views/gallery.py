@@ -130,7 +130,7 @@ def worst_pictures(
             for axis, name in zip(line[2:], shown):
                 part = cut(example.restored[name], box)
                 axis.imshow(part, interpolation="nearest")
-                axis.set_title(f"{name}: {crop_psnr(part, truth):.2f} dB here")
+                axis.set_title(f"{name}\n{crop_psnr(part, truth):.2f} dB here")
             line[-1].imshow(error_map(cut(example.restored[run], box), truth), interpolation="nearest")
             line[-1].set_title(f"error of {run}")
             for axis in line:
