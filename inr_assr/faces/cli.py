@@ -253,13 +253,16 @@ def profiles(a) -> int:
     return 0
 
 
-@command("list the metrics: unit, direction, channel, source")
+@command("list the metrics: unit, direction, range, channel, smallest picture, source")
 def metrics(a) -> int:
     from inr_assr.metrics.contract import METRICS
 
     for name in METRICS:
         row = METRICS[name]
-        print(f"{name:22s} {row.unit or '-':3s} {row.better:7s} {row.channel:8s} {row.source}")
+        span = f"{row.range[0]:g}..{row.range[1]:g}"
+        print(
+            f"{name:22s} {row.unit or '-':3s} {row.better:7s} {span:8s} {row.channel:8s} from {row.smallest:3d} px  {row.source}"
+        )
         if reason := row.missing():
             print(f"{'':22s} not here: {reason}")
     return 0
