@@ -132,7 +132,7 @@ def test_train_refuses(photos, tmp_path):
     refused(cli(*base, "--encoder", "EDRS"), "encoder: 'EDRS'", "Valid: EDSR")
     refused(cli(*base, "--decoder", "LIIFF"), "Did you mean 'LIIF'?")
     refused(cli(*base, "--recipe", "TrainSimpel"), "Did you mean 'TrainSimple'?")
-    refused(cli(*base, "--recipe", "TrainGramL1Loss"), "gram_l1")
+    refused(cli(*base, "--option", "recipe.loss=gradient_l1"), "needs neighbours; say recipe.sampling=")
     refused(cli(*base, "--option", "encoder.block=3"), "Did you mean 'blocks'?")
     refused(cli(*base, "--option", "recipe.epoch=3"), "Did you mean 'epochs'?")
     refused(cli(*base, "--option", "blocks=3"), "encoder.NAME=VALUE")
@@ -231,19 +231,19 @@ def files_set(photos, tmp_path):
     return tmp_path / "mine"
 
 
-def tested(folder, *more):
+def outcome(folder, *more):
     out = folder.parent / "rows.csv"
     out.unlink(missing_ok=True)
     return cli("test", "--bicubic", "--benchmark", folder, "--scales", "2", "--metrics", "psnr_y", "--out", out, *more)
 
 
 def test_exchanged_lr_files_are_named_and_counted(files_set):
-    right = tested(files_set)
+    right = outcome(files_set)
     assert right.returncode == 0 and "over 6 pictures\n" in right.stdout
     lr = sorted((files_set / "LR_bicubic/X2").glob("*.png"))
     first, second = lr[0].read_bytes(), lr[3].read_bytes()
     lr[0].write_bytes(second), lr[3].write_bytes(first)
-    done = tested(files_set)
+    done = outcome(files_set)
     assert done.returncode == 1 and "over 4 pictures, 2 left out" in done.stdout
     for path in (lr[0], lr[3]):
         assert f"{path.name!r} is not made from '{path.stem.removesuffix('x2')}.png'" in done.stdout
@@ -254,7 +254,7 @@ def test_every_lr_file_exchanged_gives_no_mean_at_all(files_set):
     contents = [path.read_bytes() for path in lr]
     for path, content in zip(lr, contents[1:] + contents[:1], strict=True):
         path.write_bytes(content)
-    refused(tested(files_set), "is not made from")
+    refused(outcome(files_set), "is not made from")
 
 
 def test_lr_of_another_scale_a_dropped_picture_and_sizes_off_by_one(files_set):
@@ -262,13 +262,13 @@ def test_lr_of_another_scale_a_dropped_picture_and_sizes_off_by_one(files_set):
     kept = lr[2].read_bytes()
     for size in ((40, 43), (61, 64), (60, 63)):
         save_picture(resize_matlab(read_picture(files_set / "HR" / lr[2].name.replace("x2", "")), size), lr[2])
-        refused(tested(files_set), f"{lr[2].name!r} is {size[1]}x{size[0]}", "needs 64x60")
+        refused(outcome(files_set), f"{lr[2].name!r} is {size[1]}x{size[0]}", "needs 64x60")
     lr[2].write_bytes(kept)
     (files_set / "HR" / lr[4].name.replace("x2", "")).unlink()
-    refused(tested(files_set), "1 LR files have no partner", lr[4].name)
+    refused(outcome(files_set), "1 LR files have no partner", lr[4].name)
     lr[4].unlink()
-    done = tested(files_set)
+    done = outcome(files_set)
     assert done.returncode == 0 and "over 5 pictures\n" in done.stdout
     lr[1].write_bytes(lr[1].read_bytes()[:400])
-    done = tested(files_set)
+    done = outcome(files_set)
     assert done.returncode == 1 and "over 4 pictures, 1 left out" in done.stdout and "damaged" in done.stdout

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from conftest import cli, shared
+from conftest import cli
 
 from inr_assr.data import downloads
 from inr_assr.data.benchmarks import BENCHMARKS, TRAINING_SETS
@@ -36,6 +37,7 @@ class Site:
         self.stamp = '"1"'  # the ETag
         self.pause = 0.0  # seconds between pieces of 30,000 bytes
         self.breaks = 10**9  # how many answers break off
+        self.busy = 0  # how many times it says 503 first
 
     def handler(site):
         class Handler(BaseHTTPRequestHandler):
@@ -46,6 +48,10 @@ class Site:
                 site.asked.append((name, wanted))
                 if name not in site.files:
                     self.send_error(404)
+                    return
+                if site.busy:
+                    site.busy -= 1
+                    self.send_error(503)
                     return
                 content, start = site.files[name], 0
                 if wanted and site.ranges and self.headers.get("If-Range") == site.stamp:
@@ -174,6 +180,17 @@ def test_a_lie_about_the_checksum_is_refused_and_the_next_address_asked(serve, t
         fetch("u", [f"{good}/w"], f"md5:{md5[::-1]}", tmp_path)
 
 
+def test_a_busy_server_is_asked_again_and_no_address_at_all_is_not(serve, tmp_path):
+    base, site = serve(w=CONTENT)
+    site.busy = 2
+    assert fetch("w", [f"{base}/w"], RIGHT, tmp_path).read_bytes() == CONTENT and len(site.asked) == 3
+    with pytest.raises(InputError, match=r"from 2 addresses \(HTTPError 404, MissingSchema\)"):
+        fetch("v", [f"{base}/none", "somewhere/w"], RIGHT, tmp_path)
+    assert len(site.asked) == 4
+    done = cli("data", "get", "Set5", "--root", tmp_path / "data", "--cache", tmp_path, "--seconds", 0)
+    assert done.returncode == 2 and "seconds: 0" in done.stderr
+
+
 def test_a_full_disk_is_said_before_it_is_full(serve, tmp_path, monkeypatch):
     base, _ = serve(w=CONTENT)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 10**5))
@@ -192,7 +209,9 @@ def benchmark_tar(tmp_path_factory) -> bytes:
         for k in range(count):
             picture = resize_matlab(random.integers(0, 256, (12, 12, 3), np.uint8), (48, 60))
             save_picture(picture, folder / f"benchmark/{name}/HR/p{k}.png")
-            save_picture(resize_matlab(picture, (24, 30)), folder / f"benchmark/{name}/LR_bicubic/X2/p{k}x2.png")
+            for s in (2, 3, 4):
+                small = resize_matlab(picture, (48 // s, 60 // s))
+                save_picture(small, folder / f"benchmark/{name}/LR_bicubic/X{s}/p{k}x{s}.png")
     (folder / "benchmark/Set5/HR/.DS_Store").write_bytes(b"")
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as box:
@@ -205,23 +224,41 @@ def test_get_check_and_list(serve, benchmark_tar, tmp_path):
     words = ("--root", tmp_path / "data", "--cache", tmp_path / "cache", "--mirror", base)
     done = cli("data", "get", "Set5", *words)
     assert done.returncode == 0, done.stderr
-    assert "Terms: none stated" in done.stdout and "Set5: 10 new pictures" in done.stdout and "SHA-256" in done.stdout
+    assert "Terms: none stated" in done.stdout and "Set5: 20 new pictures" in done.stdout and "SHA-256" in done.stdout
     assert cli("data", "check", "Set5", "--root", tmp_path / "data").stdout == "Set5: no problems\n"
-    assert (
-        "Set5         testing   complete    5 of 5 pictures, LR files at x2" in cli("data", "list", *words[:2]).stdout
-    )
+    line = "Set5         testing   complete    5 of 5 pictures, LR files at x2, x3, x4\n"
+    assert line in cli("data", "list", *words[:2]).stdout
     assert "nothing was lacking" in cli("data", "get", "Set5", *words).stdout
-    assert "Set14: 2 new pictures" in cli("data", "get", "Set14", *words).stdout and len(site.asked) == 1  # one archive
+    out = cli("data", "get", "Set14", *words).stdout
+    assert "Set14: 4 new pictures" in out and "did not bring all of it" in out and len(site.asked) == 1  # one archive
     assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["Set14", "Set5"]
     done = cli("data", "check", "Set14", "Set5", "--root", tmp_path / "data")
     assert done.returncode == 1 and "1 pictures, 14 in full" in done.stdout
-    (tmp_path / "data/Set5/HR/p3.png").unlink()  # one was lost: it comes back
-    assert "10 new pictures" in cli("data", "get", "Set5", *words).stdout
-    assert cli("data", "check", "Set5", "--root", tmp_path / "data").returncode == 0
+    for lost in ("HR/p3.png", "LR_bicubic/X3/p0x3.png"):  # one was lost: it comes back
+        (tmp_path / "data/Set5" / lost).unlink()
+        assert "20 new pictures" in cli("data", "get", "Set5", *words).stdout
+        assert cli("data", "check", "Set5", "--root", tmp_path / "data").returncode == 0
     done = cli(
         "test", "--bicubic", "--benchmark", "Set5", "--data", tmp_path / "data", "--scales", "2", "--metrics", "psnr_y"
     )
     assert done.returncode == 0 and "over 5 pictures" in done.stdout
+
+
+def test_a_page_in_place_of_an_archive_is_not_kept(serve, benchmark_tar, tmp_path):
+    portal, _ = serve(benchmark_dot_tar=b"<html>log in</html>" * 100)
+    words = ("--root", tmp_path / "data", "--cache", tmp_path / "cache", "--mirror", portal, "--mirror")
+    done = cli("data", "get", "Set5", *words, serve(benchmark_dot_tar=benchmark_tar)[0])
+    assert done.returncode == 0 and "Set5: 20 new pictures" in done.stdout, done.stderr
+
+
+def test_what_a_killed_unpacking_left_is_cleared(benchmark_tar, tmp_path):
+    (tmp_path / "benchmark.tar").write_bytes(benchmark_tar)  # put there by hand: no address is asked
+    old, new = tmp_path / "data" / ".unpacking-old", tmp_path / "data" / ".unpacking-new"
+    for folder in (old, new):
+        (folder / "Set5").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    assert cli("data", "get", "Set5", "--root", tmp_path / "data", "--cache", tmp_path).returncode == 0
+    assert not old.exists() and new.exists()  # another process may be at work there
 
 
 def test_an_evil_archive_writes_nothing(serve, tmp_path):
@@ -240,7 +277,7 @@ def test_an_evil_archive_writes_nothing(serve, tmp_path):
 
 
 def test_a_damaged_archive_and_no_connection_are_said_in_one_line(serve, benchmark_tar, tmp_path, monkeypatch):
-    base, site = serve(benchmark_dot_tar=benchmark_tar[: len(benchmark_tar) // 2])
+    base, _ = serve(benchmark_dot_tar=benchmark_tar[: len(benchmark_tar) // 2])
     words = ("--root", tmp_path / "data", "--cache", tmp_path / "cache")
     done = cli("data", "get", "Set5", *words, "--mirror", base)
     assert done.returncode == 2 and "benchmark.tar" in done.stderr and len(done.stderr.splitlines()) == 1
@@ -252,12 +289,6 @@ def test_a_damaged_archive_and_no_connection_are_said_in_one_line(serve, benchma
         monkeypatch.setattr(downloads, "find_set", lambda name: dataclasses.replace(row, downloads=near))
         downloads.get("Set5", tmp_path / "data", cache=tmp_path / "cache", tries=1)
     assert "fetch http://127.0.0.1:9/benchmark.tar elsewhere, put it into" in str(told.value)
-
-
-@pytest.mark.parametrize("name", ["Set5", "Set14", "B100"])
-def test_the_real_sets_are_whole(name):
-    shared("data", name)
-    assert downloads.check(name, shared("data")).empty
 
 
 def test_what_must_be_had_by_hand_says_how(tmp_path):

@@ -27,6 +27,7 @@ class Download:
     places: tuple[tuple[str, str], ...]  # (folder in the archive, folder below the root)
     checksum: str = ""  # SHA-256, or "md5:..."; empty where its makers state none
     size: int = 0  # bytes, where they are known
+    scales: tuple[int, ...] = ()  # scales whose LR files come along with HR
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,16 @@ class PictureSet:
     terms: str = field(default="none stated; used as a research benchmark", kw_only=True)
     downloads: tuple[Download, ...] = field(default=(), kw_only=True)
     by_hand: str = field(default="", kw_only=True)  # how to get it, where no program can
+    inner: str = field(default="", kw_only=True)  # a folder in the HR folder that is taken instead, where it exists
+
+    def place(self, root: str | Path) -> Path:
+        "Where HR pictures lie, or would."
+        folder = Path(root) / self.hr.format(name=self.name)
+        return folder / self.inner if self.inner and (folder / self.inner).is_dir() else folder
 
     def hr_folder(self, root: str | Path) -> Path:
         "The folder of HR pictures; `InputError` where it is missing."
-        folder = Path(root) / self.hr.format(name=self.name)
+        folder = self.place(root)
         if not folder.is_dir():
             how = (
                 f" (inr-assr data get {self.name})" if self.downloads else f" ({self.by_hand})" if self.by_hand else ""
@@ -80,7 +87,7 @@ CLASSICS = "https://cv.snu.ac.kr/research/EDSR/benchmark.tar"
 
 
 def _classic(name: str) -> tuple[Download, ...]:
-    return (Download("benchmark.tar", (CLASSICS,), ((f"benchmark/{name}", name),)),)
+    return (Download("benchmark.tar", (CLASSICS,), ((f"benchmark/{name}", name),), scales=(2, 3, 4)),)
 
 
 def _div2k(name: str, folder: str, checksum: str = "", size: int = 0) -> Download:
@@ -121,7 +128,8 @@ for row in (
         hr="{name}",
         lr=(),
         source="Karras et al., ICLR 2018",
-        by_hand="data1024x1024.zip, named in the README of yinboc/liif",
+        inner="256",  # as LIIF lays it out: LR made from pictures of 256 pixels
+        by_hand="data1024x1024.zip, named in the README of yinboc/liif, reduced to 256 pixels by Pillow's bicubic",
     ),
     Benchmark(
         "SVT",

@@ -6,12 +6,15 @@
 __all__ = ['SWELL', 'unpack', 'find_set', 'get', 'check', 'listing']
 
 # %% ../../nbs/data/49_downloads.ipynb #2f98aab4
+import lzma
 import os
 import shutil
 import stat
 import tarfile
 import tempfile
+import time
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -36,6 +39,9 @@ def _members(archive: Path) -> Iterator[tuple[str, int, bool, object]]:
             for member in box:
                 if not member.isdir():
                     yield member.name, member.size, member.isfile(), lambda member=member: box.extractfile(member)
+            box.fileobj.seek(box.offset)  # tarfile takes a damaged or missing member for the end
+            if box.fileobj.read(512) != bytes(512):
+                raise tarfile.ReadError("it breaks off")
     elif zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as box:
             for member in box.infolist():
@@ -43,13 +49,13 @@ def _members(archive: Path) -> Iterator[tuple[str, int, bool, object]]:
                 if not member.is_dir():
                     yield member.filename, member.file_size, kind in (0, stat.S_IFREG), lambda m=member: box.open(m)
     else:
-        raise InputError(f"archive: {archive.name!r} is neither tar nor zip, or it is damaged.")
+        raise InputError(f"archive: {str(archive)!r} is neither tar nor zip, or it is damaged: delete it.")
 
 
 def _place(name: str, places: tuple[tuple[str, str], ...]) -> PurePosixPath | None:
     "Where a picture of the archive goes; None for what is not wanted. `InputError` for a name that leaves the folder."
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]):
+    if path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name:
         raise InputError(f"archive: it holds {name!r}, which would be written outside of its folder.")
     if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
         return None
@@ -65,9 +71,16 @@ def unpack(
     "Take pictures out of an archive: all of them, or none. `InputError` where it holds what no archive of pictures holds."
     archive, root = Path(archive), make_folder(root, "data")
     wanted, total = {}, 0
+    for left in root.glob(".unpacking-*"):  # by a process that was killed
+        if time.time() - left.stat().st_mtime > 86400:
+            shutil.rmtree(left, ignore_errors=True)
     try:
+        limit, free = SWELL * archive.stat().st_size + 2**20, shutil.disk_usage(root).free
         for name, size, plain, _ in _members(archive):
             total += size
+            if total > min(limit, free):
+                what = "more than a picture archive does" if total > limit else f"and {free / 1e9:.1f} GB are free"
+                raise InputError(f"archive: {archive.name!r} unpacks to {total / 1e9:.1f} GB or more, {what}.")
             target = _place(name, places)
             if not plain:
                 raise InputError(f"archive: {archive.name!r} holds {name!r}, a link or device.")
@@ -75,10 +88,6 @@ def unpack(
                 raise InputError(f"archive: {archive.name!r} holds two files for {str(target)!r}.")
             if target is not None:
                 wanted[str(target).lower()] = (name, target)
-        limit = SWELL * archive.stat().st_size + 2**20
-        if total > min(limit, shutil.disk_usage(root).free):
-            what = "than a picture archive does" if total > limit else "than the disk has room for"
-            raise InputError(f"archive: {archive.name!r} unpacks to {total / 1e9:.1f} GB, more {what}.")
         if not wanted:
             raise InputError(f"archive: {archive.name!r} holds no picture in {', '.join(s for s, _ in places)}.")
         targets = dict(wanted.values())
@@ -94,9 +103,11 @@ def unpack(
                 os.replace(Path(room) / target, root / target)
     except InputError as error:
         raise InputError(f"{error} Nothing was unpacked.") from None
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, OSError) as error:
+        if word := getattr(error, "strerror", None):  # the disk, not the archive
+            raise InputError(f"archive: {archive.name!r} cannot be unpacked below {str(root)!r} ({word}).") from None
         raise InputError(
-            f"archive: {archive.name!r} cannot be unpacked ({error}); delete it and fetch it again."
+            f"archive: {str(archive)!r} cannot be unpacked ({error}); delete it and fetch it again."
         ) from None
     return [root / target for target in targets.values()]
 
@@ -122,14 +133,14 @@ def get(
     chosen, new = find_set(name), []
     if not chosen.downloads:
         raise InputError(
-            f"data: {chosen.name} has to be had by hand: {chosen.by_hand}. Its pictures belong in {str(Path(root) / chosen.hr.format(name=chosen.name))!r}."
+            f"data: {chosen.name} has to be had by hand: {chosen.by_hand}. Its pictures belong in {str(chosen.place(root))!r}."
         )
     for download in chosen.downloads:
         if not _lacking(chosen, download, Path(root)):
             continue
         addresses = [f"{mirror.rstrip('/')}/{download.name}" for mirror in mirrors] + list(download.addresses)
         try:
-            path = fetch(download.name, addresses, download.checksum, cache, progress=progress, **more)
+            path = fetch(download.name, addresses, download.checksum, cache, progress=progress, fits=_archive, **more)
         except InputError as error:
             raise InputError(
                 f"{error} Without a connection: fetch {download.addresses[0]} elsewhere, put it into {str(cache or cache_folder())!r}, and say this again."
@@ -137,7 +148,13 @@ def get(
         if not download.checksum:
             print(f"{download.name}: its makers state no checksum; this one has SHA-256 {sha256_of(path)}")
         new += unpack(path, root, download.places)
+        if _lacking(chosen, download, Path(root)):
+            print(f"{chosen.name}: {download.name} did not bring all of it; see 'inr-assr data check {chosen.name}'.")
     return new
+
+
+def _archive(path: Path) -> bool:
+    return tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
 
 
 def _lacking(chosen: PictureSet, download: Download, root: Path) -> bool:
@@ -145,11 +162,12 @@ def _lacking(chosen: PictureSet, download: Download, root: Path) -> bool:
     for _, place in download.places:
         folder = root / place
         inside = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES] if folder.is_dir() else []
-        hr = root / chosen.hr.format(name=chosen.name)
+        hr = chosen.place(root)
         own = [p for p in inside if p.is_relative_to(hr)] or inside
         if len(own) < (chosen.count or 1):
             return True
-    return False
+    lr = [chosen.lr_folder(root, scale) for scale in download.scales]
+    return any(folder is None or len(list(folder.iterdir())) < (chosen.count or 1) for folder in lr)
 
 # %% ../../nbs/data/49_downloads.ipynb #11ef6784
 def check(
@@ -167,7 +185,7 @@ def check(
         hr = chosen.hr_folder(root)
         pictures = find_pictures(hr, "HR")
     except InputError as error:
-        return pd.DataFrame([{"folder": chosen.hr.format(name=chosen.name), "file": "", "problem": str(error)}])
+        return pd.DataFrame([{"folder": str(chosen.place(root)), "file": "", "problem": str(error)}])
     if chosen.count and len(pictures) != chosen.count:
         tell(hr, f"{len(pictures)} pictures, {chosen.count} in full")
     bad = {}
@@ -210,7 +228,7 @@ def listing(root: str | Path = "datasets") -> pd.DataFrame:  # one line a set
     lines = []
     for name in [*BENCHMARKS, *TRAINING_SETS]:
         chosen, root = find_set(name), Path(root)
-        folder = root / chosen.hr.format(name=name)
+        folder = chosen.place(root)
         found = sum(p.suffix.lower() in SUFFIXES for p in folder.iterdir()) if folder.is_dir() else 0
         is_test = isinstance(chosen, Benchmark)
         lr = [f"{s:g}" for s in chosen.scales if chosen.lr_folder(root, s)] if is_test else []

@@ -38,10 +38,10 @@ class Samples:
     patch: int = 48  # LR pixels on a side
     scale_range: tuple[float, float] = (1.0, 4.0)
     batch: int = 32
-    sampling: str = "random"  # "random": points anywhere in the crop
+    sampling: str = "random"  # "random": points anywhere in the crop; "window": a contiguous patch of its grid
 
     def __post_init__(self):
-        check_choice("sampling", self.sampling, ["random"])
+        check_choice("sampling", self.sampling, ["random", "window"])
         low, high = self.scale_range
         if not 1 <= low <= high:
             raise InputError(
@@ -87,8 +87,12 @@ class Samples:
         crop = crop[::-1] if turn[0] else crop
         crop = crop[:, ::-1] if turn[1] else crop
         crop = crop.swapaxes(0, 1) if turn[2] else crop
-        points = rng.choice(side * side, self.patch**2, replace=False, shuffle=False)
-        rows, columns = points // side, points % side
+        if self.sampling == "window":
+            top, left = rng.integers(side - self.patch + 1, size=2)
+            rows, columns = (n.ravel() for n in np.mgrid[top : top + self.patch, left : left + self.patch])
+        else:
+            points = rng.choice(side * side, self.patch**2, replace=False, shuffle=False)
+            rows, columns = points // side, points % side
         small = resize_pillow(np.ascontiguousarray(crop), (self.patch, self.patch))
         return small, rows, columns, crop[rows, columns], side, scale
 

@@ -224,7 +224,6 @@ def recipes(a) -> int:
         "batch",
         "epochs",
         "iterations",
-        "ready",
     ]
     print(recipe_table()[columns].to_string())
     return 0

@@ -11,11 +11,11 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, check_number
 
 # %% ../../nbs/foundations/02_files.ipynb #7dcd3e15
 def make_folder(
@@ -75,10 +75,10 @@ class Resuming:
                 shutil.move(self.part, output_file)
                 self.stamp.unlink(missing_ok=True)
                 return
-            except requests.HTTPError:
-                raise  # it is not there: asking again does not help
             except (requests.RequestException, OSError) as error:
-                if turn + 1 == self.tries or getattr(error, "errno", None) == errno.ENOSPC:
+                status = getattr(getattr(error, "response", None), "status_code", 503)
+                hopeless = isinstance(error, ValueError) or getattr(error, "errno", None) == errno.ENOSPC
+                if turn + 1 == self.tries or hopeless or status < 500 and status != 429:  # not there, no address
                     raise
                 time.sleep(0.2 * 2**turn)
 
@@ -137,6 +137,7 @@ def fetch(
     seconds: float = 10,  # of silence, after which an address is given up
     progress: bool = False,  # show a bar while it loads
     tries: int = 4,  # for one address, going on where it broke off
+    fits: Callable[[Path], bool] | None = None,  # says of a new file without checksum whether it can be the right one
 ) -> Path:  # the file, with the right content
     "Return the cached file, fetching it first if need be. `InputError` in one line where no address gives the right bytes."
     import logging
@@ -145,6 +146,7 @@ def fetch(
     from filelock import FileLock
 
     pooch.get_logger().setLevel(logging.ERROR)
+    check_number("seconds", seconds, 0.01, 86400)
     folder = make_folder(folder or cache_folder(), "cache")
     path, (kind, _, wanted) = folder / name, (checksum if ":" in checksum else f"sha256:{checksum}").partition(":")
     reasons, known = [], f"{kind}:{wanted}" if wanted else None
@@ -154,14 +156,18 @@ def fetch(
         for address in addresses:
             loader = Resuming(folder / f"{name}.part", seconds, tries, progress)
             try:
-                return Path(pooch.retrieve(address, known, fname=name, path=folder, downloader=loader))
+                found = Path(pooch.retrieve(address, known, fname=name, path=folder, downloader=loader))
+                if known or fits is None or fits(found):
+                    return found
+                found.unlink()  # a page that says "log in", for one
+                reasons.append("another kind of file")
             except InputError:
                 raise
-            except ValueError:
-                reasons.append("other content than its checksum says")
             except Exception as error:  # no net, no such address, too slow: all mean "try the next one"
                 status = getattr(getattr(error, "response", None), "status_code", "")
-                reasons.append(f"{type(error).__name__} {status}".strip())
+                lie = type(error) is ValueError  # so pooch says it; of requests' errors some are ValueErrors as well
+                what = "other content than its checksum says" if lie else f"{type(error).__name__} {status}".strip()
+                reasons.append(what)
     raise InputError(
         f"fetch: {name} could not be had from {len(addresses)} addresses ({', '.join(sorted(set(reasons)))})."
     )

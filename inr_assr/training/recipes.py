@@ -29,7 +29,7 @@ class Recipe:
     patch: int = 48  # LR pixels on a side
     scale_min: float = 1.0
     scale_max: float = 4.0
-    sampling: str = "random"  # which points of a crop are asked
+    sampling: str = "random"  # which points of a crop are asked: "random", or a "window" of its grid
     learning_rate: float = 4e-4  # Adam, betas (0.9, 0.999), no weight decay
     schedule: str = "multistep"
     schedule_options: dict = field(default_factory=dict)
@@ -48,11 +48,8 @@ class Recipe:
 
     def check(self) -> "Recipe":
         "This recipe, if it can run here; `InputError` says what is missing or does not fit."
-        if self.loss not in LOSSES:
-            ready = [name for name in RECIPES if RECIPES[name].loss in LOSSES]
-            raise InputError(
-                f"recipe: {self.name} needs the loss {self.loss!r}, which is not part of inr_assr yet. Ready: {', '.join(ready)}."
-            )
+        check_choice("recipe.loss", self.loss, LOSSES)
+        check_choice("recipe.sampling", self.sampling, ("random", "window"))
         check_choice("recipe.schedule", self.schedule, SCHEDULES)
         known = list(inspect.signature(SCHEDULES[self.schedule]).parameters)[3:]
         for option in self.schedule_options:
@@ -77,7 +74,12 @@ class Recipe:
                 options[name] = check_number(f"recipe.{name}", value, whole=types[name] is int)
             elif not isinstance(value, types[name]):
                 raise InputError(f"recipe.{name}: {value!r} does not fit; give a {types[name].__name__}.")
-        return dataclasses.replace(self, **options).check()
+        other = dataclasses.replace(self, **options).check()
+        if LOSSES[other.loss].needs == "window" and other.sampling == "random" and "sampling" not in options:
+            raise InputError(
+                f"recipe.loss: {other.loss} needs neighbours; say recipe.sampling='window', or 'random' to repeat what the reference study did."
+            )
+        return other
 
 # %% ../../nbs/training/52_recipes.ipynb #e27124d7
 for row in (
@@ -87,6 +89,44 @@ for row in (
     Recipe("TrainSGDR", "SGDR", schedule="warm_restarts"),
     Recipe("TrainGradLoss", "GradLoss", loss="gradient_l1", sampling="window"),
     Recipe("TrainGramL1Loss", "GramL1Loss", loss="gram_l1"),
+):
+    RECIPES.register(row.name)(row)
+
+# %% ../../nbs/training/52_recipes.ipynb #a78555ce
+_LIIF = {"learning_rate": 1e-4, "batch": 16, "epochs": 1000}
+_LATE = {"milestones": [0.5, 0.8, 0.9, 0.95]}
+for row in (
+    Recipe("TrainAsLIIF", "AsLIIF", **_LIIF, source="yinboc/liif: train_edsr-baseline-liif.yaml; MetaSR, OPE the same"),
+    Recipe("TrainAsLTE", "AsLTE", **_LIIF, source="jaewon-lee-b/lte: EDSR and RDN; LTE+ the same"),
+    Recipe(
+        "TrainAsLTESwinIR",
+        "AsLTESwinIR",
+        **_LIIF | {"learning_rate": 2e-4, "batch": 32, "iterations": 500},
+        schedule_options=_LATE,
+        source="jaewon-lee-b/lte: SwinIR",
+    ),
+    Recipe(
+        "TrainAsSRNO",
+        "AsSRNO",
+        patch=128,
+        batch=64,
+        epochs=1050,
+        iterations=250,
+        schedule="cosine",
+        schedule_options={"warmup": 50, "start": 4e-5},
+        source="2y7c3/Super-Resolution-Neural-Operator: train_edsr-sronet.yaml",
+    ),
+    Recipe("TrainAsCiaoSR", "AsCiaoSR", **_LIIF, source="caojiezhang/CiaoSR: EDSR and RDN, batch 16 a GPU"),
+    Recipe(
+        "TrainAsHIIF",
+        "AsHIIF",
+        batch=16,
+        epochs=1050,
+        iterations=2000,
+        schedule="cosine",
+        schedule_options={"lowest": 2e-6, "warmup": 50, "start": 2e-6, "after": False},
+        source="hello-jinwoo/HIIF, a copy",
+    ),
 ):
     RECIPES.register(row.name)(row)
 
@@ -100,6 +140,4 @@ def recipe_table():
     "All recipes, one a row, as a pandas data frame."
     import pandas as pd
 
-    return pd.DataFrame(
-        [dataclasses.asdict(RECIPES[name]) | {"ready": RECIPES[name].loss in LOSSES} for name in RECIPES]
-    ).set_index("name")
+    return pd.DataFrame([dataclasses.asdict(RECIPES[name]) for name in RECIPES]).set_index("name")

@@ -27,10 +27,11 @@ def multistep(
     learning_rate: float,  # at the start
     count: int = 4,  # how many times it is lowered, at equal distances
     gamma: float = 0.5,  # by this factor
+    milestones: list | None = None,  # shares of the training at which it is lowered, where not at equal distances
 ) -> float:
     "Halved at 1/5, 2/5, 3/5 and 4/5 of the training: 20, 40, 60, 80 of 100 epochs, as in the reference study (and LIIF, at 200 to 800 of 1000)."
-    milestones = [int(epochs / (count + 1) * (i + 1)) for i in range(count)]
-    return learning_rate * gamma ** sum(epoch >= milestone for milestone in milestones)
+    shares = milestones or [(i + 1) / (count + 1) for i in range(count)]
+    return learning_rate * gamma ** sum(epoch >= int(epochs * share + 1e-9) for share in shares)
 
 
 @SCHEDULES.register("cosine")
@@ -39,9 +40,15 @@ def cosine(
     epochs: int,  # of the whole training
     learning_rate: float,  # at the start
     lowest: float = 0.0,  # just after the last epoch
+    warmup: int = 0,  # epochs in which the rate first rises in a straight line,
+    start: float = 0.0,  # from here
+    after: bool = True,  # the cosine begins when the warm-up ends; False: it began with the training, as timm has it
 ) -> float:
-    "Half a cosine from the first epoch to the end."
-    return lowest + (learning_rate - lowest) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+    "Half a cosine to the end, after a warm-up."
+    if epoch < warmup:
+        return start + (learning_rate - start) * epoch / warmup
+    passed, whole = (epoch - warmup, epochs - warmup) if after else (epoch, epochs)
+    return lowest + (learning_rate - lowest) * (1 + math.cos(math.pi * passed / whole)) / 2
 
 
 @SCHEDULES.register("warm_restarts")
@@ -51,6 +58,9 @@ def warm_restarts(
     learning_rate: float,  # at the start of each cycle
     cycle: int = 50,  # epochs of a cycle
     lowest: float = 2e-6,  # what a cycle falls towards
+    warmup: int = 0,  # epochs before the first cycle, in which the rate rises from `lowest`
 ) -> float:
     "SGDR (Loshchilov and Hutter, 2017): cosine cycles, each starting warm again."
-    return cosine(epoch % cycle, cycle, learning_rate, lowest)
+    if epoch < warmup:
+        return lowest + (learning_rate - lowest) * epoch / warmup
+    return cosine((epoch - warmup) % cycle, cycle, learning_rate, lowest)
