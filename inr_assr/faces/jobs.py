@@ -123,6 +123,7 @@ def train_job(
     decoder_options: dict | None = None,
     keep_every: int = 0,  # keep epoch_N.pth for every so many epochs
     validate_on: int = 10,  # pictures, at most
+    precision: str = "float32",  # or "bf16"
 ) -> tuple[Path, pd.DataFrame]:  # the run's folder and its log, one row an epoch
     "Train, or go on with a training that was interrupted."
     recipe, seed, device = recipe.check(), check_number("seed", seed, 0, whole=True), pick_device(device)
@@ -144,6 +145,7 @@ def train_job(
         f"{held.fingerprint()}, {len(validation.pairs)} crops",
         encoder_options,
         decoder_options,
+        precision,
     )
     folder = configuration.folder(root)
     limited = sum(min(p.shape[:2]) < round(recipe.patch * recipe.scale_max) for p in store.pictures)

@@ -42,13 +42,25 @@ def _training(name: str):
         encoder_options: dict | None = None,
         decoder_options: dict | None = None,
         keep_every: int = 0,  # keep epoch_N.pth for every so many epochs
+        precision: str = "float32",  # or "bf16"
         **recipe_options,  # columns of the recipe: epochs=5, iterations=100, batch=8, ...
     ) -> pd.DataFrame:  # the log, one row an epoch
         recipe = RECIPES[name].varied(**recipe_options)
         if str(valid) == VALID_PICTURES and str(data) != TRAIN_PICTURES and not Path(valid).is_dir():
             valid = None  # the user's own pictures, and no DIV2K beside them
         return train_job(
-            encoder, decoder, recipe, data, valid, root, seed, device, encoder_options, decoder_options, keep_every
+            encoder,
+            decoder,
+            recipe,
+            data,
+            valid,
+            root,
+            seed,
+            device,
+            encoder_options,
+            decoder_options,
+            keep_every,
+            precision=precision,
         )[1]
 
     row = RECIPES[name]

@@ -72,6 +72,7 @@ class TrainRun(Parameters):
     batch: int = 0
     seed: int = 0
     device: str = "auto"
+    precision: str = "float32"
     options: list = field(default_factory=list)
     smoke: bool = False
 
@@ -149,6 +150,7 @@ def train_by(settings: TrainRun):  # the run's folder and its log
         parts["encoder"],
         parts["decoder"],
         validate_on=1 if settings.smoke else 10,
+        precision=settings.precision,
     )
 
 

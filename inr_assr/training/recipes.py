@@ -33,6 +33,8 @@ class Recipe:
     learning_rate: float = 4e-4  # Adam, betas (0.9, 0.999), no weight decay
     schedule: str = "multistep"
     schedule_options: dict = field(default_factory=dict)
+    clip: float = 0.0  # the largest norm of all gradients together; 0: as they are
+    ema: float = 0.0  # weights are validated and saved as their running mean with this decay; 0: as they are
     batch: int = 32
     epochs: int = 100
     iterations: int = 1000  # batches an epoch
@@ -60,6 +62,8 @@ class Recipe:
         for name, low in {"patch": 1, "batch": 1, "epochs": 1, "iterations": 1}.items():
             check_number(f"recipe.{name}", getattr(self, name), low, whole=True)
         check_number("recipe.learning_rate", self.learning_rate, 0, above=True)
+        check_number("recipe.clip", self.clip, 0)
+        check_number("recipe.ema", self.ema, 0, 0.999999)
         check_number("recipe.scale_min", self.scale_min, 1)
         check_number("recipe.scale_max", self.scale_max, self.scale_min)
         return self

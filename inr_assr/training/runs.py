@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..foundations.errors import InputError
+from ..foundations.errors import InputError, check_choice
 from ..foundations.files import make_folder, write_whole
 from ..models.checkpoints import read_checkpoint, save_model
 from ..models.model import ASSRModel, build_model
@@ -27,6 +27,10 @@ class TrainingConfiguration:
     seed: int
     data: str  # fingerprint of the training pictures
     validation: str  # fingerprint of the validation pictures
+    precision: str = "float32"  # of the network: "float32", or "bf16" (coordinates, loss and weights stay float32)
+
+    def __post_init__(self):
+        check_choice("precision", self.precision, ("float32", "bf16"))
 
     def as_dict(self) -> dict:
         "Plain nested dictionaries, for files."
@@ -54,11 +58,12 @@ def configure(
     validation: str,
     encoder_options: dict | None = None,
     decoder_options: dict | None = None,
+    precision: str = "float32",
 ) -> TrainingConfiguration:
     "A configuration whose model clips cells, if its decoder does so, at the largest scale of this recipe."
     model = build_model(encoder, decoder, encoder_options, decoder_options)
     model.cell_policy = dataclasses.replace(model.cell_policy, scale_max=recipe.scale_max)
-    return TrainingConfiguration(model.describe(), recipe, seed, data, validation)
+    return TrainingConfiguration(model.describe(), recipe, seed, data, validation, precision)
 
 
 def differences(
@@ -77,6 +82,15 @@ def differences(
     return found
 
 # %% ../../nbs/training/54_runs.ipynb #a8e258bb
+def _completed(found: dict) -> dict:
+    "A configuration of an earlier version, with what it did not know yet at its default."
+
+    def defaults(cls) -> dict:
+        return {f.name: f.default for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING}
+
+    return {**defaults(TrainingConfiguration), **found, "recipe": {**defaults(Recipe), **found["recipe"]}}
+
+
 class RunFolder:
     "Checkpoints and log of one training."
 
@@ -97,7 +111,7 @@ class RunFolder:
         contents = read_checkpoint(path)
         if "configuration" not in contents:
             raise InputError(f"root: {str(path)!r} was not written by a training of this package; choose another root.")
-        differ = differences(self.configuration.as_dict(), contents["configuration"])
+        differ = differences(self.configuration.as_dict(), _completed(contents["configuration"]))
         if differ:
             raise InputError(
                 f"root: {str(self.path)!r} holds another training ({'; '.join(differ)}). Choose another root, or train as it was."

@@ -229,13 +229,16 @@ def caption_of(
         if spans
         else []
     )
+    few: dict[tuple, list[str]] = {}
     for place in found:
         c = place.comparisons[0]
         if 2 * c.comparisons / 2 ** len(c.images) > c.alpha:
-            text += [
-                f"{place.name} is too small to decide: {len(c.images)} pictures, where no test of ranks or signs can reach {c.alpha:g} over {c.comparisons} comparisons."
-            ]
-        text += [f"{place.name}: {place.left_out}."] if place.left_out else []
+            few.setdefault((len(c.images), c.comparisons), []).append(place.name)
+    for (pictures, comparisons), names in few.items():
+        text += [
+            f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} too small to decide: {pictures} pictures, where no test of ranks or signs can reach {one.alpha:g} over {comparisons} comparisons."
+        ]
+    text += [f"{place.name}: {place.left_out}." for place in found if place.left_out]
     if one.claim == "checkpoints" and any(c.trained for place in found for c in place.comparisons):
         text += ["Single checkpoints: nothing is said about methods, another seed can turn a difference."]
     return " ".join(text)

@@ -7,6 +7,7 @@ __all__ = ['CSS', 'machine', 'provenance', 'Report', 'differences_html', 'publis
 
 # %% ../../nbs/views/79_report.ipynb #20d8d943
 import base64
+import hashlib
 import html
 import os
 import platform
@@ -122,10 +123,15 @@ def _slider(example: Example, before: str, after: str) -> str:
     )
 
 # %% ../../nbs/views/79_report.ipynb #d232bedf
-def _table(style) -> str:
-    "A table that scrolls sideways on a narrow screen, its caption above it."
+def _table(style, name: str) -> str:
+    "A table that scrolls sideways on a narrow screen, its caption above it; the page knows its cells by the name."
     caption, style.caption = getattr(style, "words", style.caption), None  # `Table` has its words unescaped
-    return f'<p class="soft">{html.escape(caption)}</p><div class="scroll">{style.to_html()}</div>'
+    return f'<p class="soft">{html.escape(caption)}</p><div class="scroll">{style.set_uuid(name).to_html()}</div>'
+
+
+def _name(rows: pd.DataFrame) -> str:
+    "A short name for the benchmark of some rows, the same each time."
+    return hashlib.sha256(str(rows["benchmark"].iloc[0]).encode()).hexdigest()[:6]
 
 
 def _facts(facts: dict) -> str:
@@ -144,7 +150,7 @@ def differences_html(rows: pd.DataFrame, metric: str) -> str:
     baseline, about = "bicubic" if "bicubic" in runs else runs[0], {"claim": "checkpoints"}
     try:
         figure = as_svg(difference_plot(rows, baseline, metric, **about))
-        table = _table(comparison_table(rows, baseline, metric, **about))
+        table = _table(comparison_table(rows, baseline, metric, **about), f"d{_name(rows)}")
     except InputError as error:
         return f'<h3>Differences</h3><p class="soft">Nothing is said about differences: {html.escape(str(error))}</p>'
     return f'<h3>Differences</h3><figure class="chart">{figure}</figure>{table}'
@@ -164,7 +170,7 @@ def published_html(rows: pd.DataFrame) -> str:
     style = style.format("{:+.2f}", subset=["difference"]).set_caption(
         "Means beside what papers printed under the same protocol."
     )
-    return f"<h3>Beside published values</h3>{_table(style)}"
+    return "<h3>Beside published values</h3>" + _table(style, f"p{_name(rows)}")
 
 
 def report_html(report: Report) -> str:
@@ -182,11 +188,11 @@ def report_html(report: Report) -> str:
         parts.append(f"<h2>{html.escape(benchmark)}</h2>")
         if part.loc[~part["scale"].str.contains("x"), "scale"].nunique() > 1:
             parts.append(f'<figure class="chart">{as_svg(curves(part, report.metric, benchmark))}</figure>')
-        parts.append(_table(score_table(part, report.metric, benchmark)))
+        parts.append(_table(score_table(part, report.metric, benchmark), f"s{_name(part)}"))
         parts += [differences_html(part, report.metric), published_html(part)]
         parts.append("<h3>Scale by scale</h3>")
         parts += [
-            _table(scale_table(part, scale).set_uuid(f"t{i}")) for i, scale in enumerate(scale_order(part["scale"]))
+            _table(scale_table(part, scale), f"t{i}{_name(part)}") for i, scale in enumerate(scale_order(part["scale"]))
         ]
     if report.examples:
         parts.append(
