@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,6 +61,7 @@ def test_killed_after_an_epoch_and_resumed(after, photos, whole, tmp_path):
     assert "going on from" in done.stdout or "complete" in done.stdout
     assert {path.name for path in (tmp_path / SMALL_FOLDER).iterdir()} == {
         "last.pth",
+        "before.pth",
         "best.pth",
         "log.csv",
     }  # no litter
@@ -101,6 +103,17 @@ def test_a_damaged_checkpoint_is_not_overwritten(photos, tmp_path):
     done = train(photos, tmp_path)
     assert done.returncode == 2 and "last.pth" in done.stderr
     assert (tmp_path / SMALL_FOLDER / "last.pth").read_bytes() == b"torn"
+
+
+@pytest.mark.parametrize("torn", [b"torn", "cut"])
+def test_a_torn_checkpoint_falls_back_to_the_one_before_and_says_so(torn, photos, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / SMALL_FOLDER)
+    last = tmp_path / SMALL_FOLDER / "last.pth"
+    last.write_bytes(last.read_bytes()[:-1000] if torn == "cut" else torn)
+    done = train(photos, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Going on from before.pth, an epoch earlier" in done.stdout + done.stderr
+    same_run(whole, tmp_path / SMALL_FOLDER)  # epoch 4 was trained again, to the same bits
 
 
 def test_interrupted_by_the_keyboard(photos, tmp_path):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .pictures import PictureStore
-from ..foundations.coordinates import Queries, pixel_centres
+from ..foundations.coordinates import Queries
 from ..foundations.errors import InputError, check_choice
 from ..foundations.images import to_tensor
 from ..foundations.resampling import resize_pillow
@@ -82,29 +82,26 @@ class Samples:
         scale = rng.uniform(low, max(low, min(high, side_max / self.patch)))
         side = min(side_max, round(self.patch * scale))
         top, left = (int(rng.integers(n - side + 1)) for n in picture.shape[:2])
-        crop = picture[top : top + side, left : left + side]
-        turn = rng.random(3) < 0.5
-        crop = crop[::-1] if turn[0] else crop
-        crop = crop[:, ::-1] if turn[1] else crop
-        crop = crop.swapaxes(0, 1) if turn[2] else crop
+        crop = np.ascontiguousarray(picture[top : top + side, left : left + side])
+        small = resize_pillow(crop, (self.patch, self.patch))
+        upside, mirrored, turned = rng.random(3) < 0.5  # done to the small picture, and to the points
+        small = small[:: -1 if upside else 1, :: -1 if mirrored else 1]
+        small = small.swapaxes(0, 1) if turned else small
         if self.sampling == "window":
             top, left = rng.integers(side - self.patch + 1, size=2)
             rows, columns = (n.ravel() for n in np.mgrid[top : top + self.patch, left : left + self.patch])
         else:
             points = rng.choice(side * side, self.patch**2, replace=False, shuffle=False)
             rows, columns = points // side, points % side
-        small = resize_pillow(np.ascontiguousarray(crop), (self.patch, self.patch))
-        return small, rows, columns, crop[rows, columns], side, scale
+        y, x = (columns, rows) if turned else (rows, columns)
+        y, x = side - 1 - y if upside else y, side - 1 - x if mirrored else x
+        return small, rows, columns, crop.reshape(-1, 3).take(y * side + x, 0), side, scale
 
     def _collate(self, samples: list, device) -> Batch:
         small, rows, columns, colours, sides, scales = zip(*samples, strict=True)
         layout = (len(samples), self.patch, self.patch)
-        coord = torch.stack(
-            [
-                torch.stack([pixel_centres(side)[torch.from_numpy(r)], pixel_centres(side)[torch.from_numpy(c)]], -1)
-                for side, r, c in zip(sides, rows, columns, strict=True)
-            ]
-        )
+        places = np.stack([np.stack(rows), np.stack(columns)], -1)
+        coord = torch.from_numpy(((2 * places + 1) / np.array(sides)[:, None, None] - 1).astype(np.float32))
         target = torch.tensor([[side, side] for side in sides], dtype=torch.float32, device=device)
         queries = Queries.points((self.patch, self.patch), coord.reshape(*layout, 2).to(device), target)
         return Batch(

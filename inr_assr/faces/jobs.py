@@ -31,7 +31,7 @@ from ..metrics.contract import METRICS
 from ..testing.profiles import PROFILES
 from ..testing.results import means, measured_in, results_file, scale_order, write_rows
 from ..testing.strategies import Strategy
-from ..training.loop import Epoch, Step, pick_device, train
+from ..training.loop import Epoch, Note, Step, pick_device, train
 from ..training.recipes import Recipe
 from ..training.runs import TrainingConfiguration, configure
 from ..training.validation import Validation, hold_out
@@ -174,7 +174,9 @@ def follow(
     started = 0
     with Progress("training", recipe.epochs * recipe.iterations, "batch") as progress:
         for event in events:
-            if isinstance(event, Step):
+            if isinstance(event, Note):
+                progress.say(event.text)
+            elif isinstance(event, Step):
                 if not started:
                     started = event.epoch
                     if event.epoch > 1:

@@ -7,6 +7,8 @@ __all__ = ['TrainingConfiguration', 'configure', 'differences', 'RunFolder']
 
 # %% ../../nbs/training/54_runs.ipynb #23acb747
 import dataclasses
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +98,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path, configuration: TrainingConfiguration):
         self.path, self.configuration = make_folder(path, "root"), configuration
+        self.note = ""  # what a person should know of a resume
 
     def file(self, which: str | int) -> Path:
         return checkpoint_file(self.path, which)
@@ -104,11 +107,17 @@ class RunFolder:
         "What `last.pth` holds, or None for a fresh start. `InputError` where it belongs to another configuration."
         for torn in self.path.glob(".*.part.*"):  # what a killed process was writing
             torn.unlink(missing_ok=True)
-        last, best = self.file("last"), self.file("best")
-        if not last.exists() and not best.exists():
+        last, best, before = self.file("last"), self.file("best"), self.path / "before.pth"
+        if not any(path.exists() for path in (last, best, before)):
             return None
-        path = last if last.exists() else best
-        contents = read_checkpoint(path)
+        path = next(path for path in (last, before, best) if path.exists())
+        try:
+            contents = read_checkpoint(path)
+        except InputError as error:
+            if path == best or path == before or not before.exists():
+                raise
+            self.note, path = f"{error} Going on from {before.name}, an epoch earlier.", before
+            contents = read_checkpoint(path)
         if "configuration" not in contents:
             raise InputError(f"root: {str(path)!r} was not written by a training of this package; choose another root.")
         differ = differences(self.configuration.as_dict(), _completed(contents["configuration"]))
@@ -146,5 +155,11 @@ class RunFolder:
             save_model(model, self.file("best"), **facts)
         if keep:
             save_model(model, self.file(records[-1]["epoch"]), **facts)
+        if self.file("last").exists() and not self.note:  # kept until the new one is whole, and for an epoch more
+            kept = self.path / ".before.part.pth"
+            kept.unlink(missing_ok=True)
+            os.link(self.file("last"), kept) if hasattr(os, "link") else shutil.copy(self.file("last"), kept)
+            os.replace(kept, self.path / "before.pth")
         save_model(model, self.file("last"), **facts, training=training)
+        self.note = ""
         self.write_log(records)
