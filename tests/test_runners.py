@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conftest import ROOT, cli
+from conftest import ROOT, SMALL, cli
 from inr_assr.faces.runner import run_notebook
 from inr_assr.foundations.errors import InputError
 
@@ -128,3 +128,11 @@ def test_help_notebook_is_the_manual():
     )
     for word in ("recipe: str", "epochs: int", "smoke: bool", "held out"):
         assert word in done.stdout, done.stdout
+
+
+def test_a_dry_run_says_what_it_takes_and_leaves_nothing(photos, tmp_path):
+    words = ("--data", photos, "--root", tmp_path, "--epochs", 3, "--iterations", 50, "--batch", 2)
+    done = cli("train", *SMALL, *words, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "150 steps of" in done.stdout and "memory: " in done.stdout and "disk: " in done.stdout
+    assert not list(tmp_path.iterdir())

@@ -175,6 +175,7 @@ def trained(a):
         metavar="PART.NAME=VALUE",
         help="an option of encoder, decoder or recipe, as encoder.blocks=4; may be repeated",
     ),
+    argument("--dry-run", action="store_true", help="say what it will take: time, memory, disk; and stop"),
     argument("--precision", default="float32", help="float32, or bf16: faster on most GPUs (default: float32)"),
     DEVICE,
     examples="  inr-assr train --encoder EDSR --decoder LIIF --recipe TrainSimple --data photos --root outputs \\\n"
@@ -207,6 +208,7 @@ def train(a) -> int:
         parts["decoder"],
         keep,
         precision=a.precision,
+        dry=a.dry_run,
     )
     return 0
 

@@ -32,6 +32,7 @@ from ..testing.profiles import PROFILES
 from ..testing.results import means, measured_in, results_file, scale_order, write_rows
 from ..testing.strategies import Strategy
 from ..training.loop import Epoch, Note, Step, pick_device, train
+from ..training.plan import plan
 from ..training.recipes import Recipe
 from ..training.runs import TrainingConfiguration, configure
 from ..training.validation import Validation, hold_out
@@ -124,6 +125,7 @@ def train_job(
     keep_every: int = 0,  # keep epoch_N.pth for every so many epochs
     validate_on: int = 10,  # pictures, at most
     precision: str = "float32",  # or "bf16"
+    dry: bool = False,  # say what it will take, and leave it at that
 ) -> tuple[Path, pd.DataFrame]:  # the run's folder and its log, one row an epoch
     "Train, or go on with a training that was interrupted."
     recipe, seed, device = recipe.check(), check_number("seed", seed, 0, whole=True), pick_device(device)
@@ -157,6 +159,9 @@ def train_job(
     print(
         f"training: {configuration.model['encoder']}-{configuration.model['decoder']}, {recipe.name}, {recipe.epochs} epochs of {recipe.iterations} batches of {recipe.batch}, seed {seed}, on {device}"
     )
+    if dry:
+        print(plan(configuration, store, validation, device))
+        return folder, pd.DataFrame()
     return folder, follow(configuration, store, validation, folder, device, keep_every)
 
 # %% ../../nbs/faces/81_jobs.ipynb #f5eb9435
