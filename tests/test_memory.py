@@ -24,7 +24,10 @@ print(peak() - start, *out.shape)
 """
 
 
-@pytest.mark.parametrize("height, width, scale", [(1356, 2040, 2), (1356, 2040, 4), (1356, 2040, 2.7), (400, 500, 12)])
+SLOW = [pytest.param(1356, 2040, scale, marks=pytest.mark.slow) for scale in (4, 2.7)]
+
+
+@pytest.mark.parametrize("height, width, scale", [(1356, 2040, 2), (400, 500, 12), *SLOW])
 def test_upscale_stays_under_1500_mb(height, width, scale):
     done = subprocess.run(
         [sys.executable, "-c", CODE, str(height), str(width), str(scale)], capture_output=True, text=True
