@@ -29,7 +29,7 @@ class Download:
     size: int = 0  # bytes, where they are known
     scales: tuple[int, ...] = ()  # scales whose LR files come along with HR
 
-
+# %% ../../nbs/data/48_benchmarks.ipynb #31d98c05
 @dataclass(frozen=True)
 class PictureSet:
     "Pictures that papers share: how many there are, on which terms, and where they may be had."
@@ -95,6 +95,8 @@ def _div2k(name: str, folder: str, checksum: str = "", size: int = 0) -> Downloa
 
 
 _DIV2K_TERMS = "for academic research only; copyright with the owners of the pictures (its page)"
+
+# %% ../../nbs/data/48_benchmarks.ipynb #bde2d708
 for row in (
     Benchmark("Set5", "BENCHMARK", count=5, source="Bevilacqua et al., BMVC 2012", downloads=_classic("Set5")),
     Benchmark("Set14", "BENCHMARK", count=14, source="Zeyde et al., 2010", downloads=_classic("Set14")),
@@ -170,6 +172,7 @@ for row in (
 ):
     BENCHMARKS.register(row.name, aliases=("CelebA_HQ",) if row.name == "CelebA-HQ" else ())(row)
 
+# %% ../../nbs/data/48_benchmarks.ipynb #f7276ac4
 TRAINING_SETS = Registry("training set")
 for row in (
     PictureSet(

@@ -62,7 +62,7 @@ def _place(name: str, places: tuple[tuple[str, str], ...]) -> PurePosixPath | No
     found = [(path.relative_to(source), target) for source, target in places if path.is_relative_to(source)]
     return PurePosixPath(found[0][1]) / found[0][0] if found else None
 
-
+# %% ../../nbs/data/49_downloads.ipynb #e57223a8
 def unpack(
     archive: str | Path,  # tar (compressed or not) or zip
     root: str | Path,  # below which everything goes
@@ -215,7 +215,7 @@ def check(
                     tell(lr, str(error), small_one.name)
     return pd.DataFrame(problems, columns=["folder", "file", "problem"])
 
-
+# %% ../../nbs/data/49_downloads.ipynb #63536092
 def _on_disk(name: str, root: Path) -> tuple[PictureSet, Path]:
     "A known set, or a folder."
     from inr_assr.data.benchmarks import find_benchmark

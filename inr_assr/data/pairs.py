@@ -106,7 +106,7 @@ def check_sizes(
 
 ALIKE = 0.5  # see the table at the top: exchanged files have at most 0.30, true pairs at least 0.92
 
-
+# %% ../../nbs/data/47_pairs.ipynb #e1701ea0
 def alike(
     hr: np.ndarray,  # (H, W, 3) uint8, cut to what LR shows
     lr: np.ndarray,  # (h, w, 3) uint8
@@ -143,7 +143,7 @@ def read_pair(
         )
     return Pair(hr_path.stem, lr, hr)
 
-
+# %% ../../nbs/data/47_pairs.ipynb #e67e3953
 def partners(
     hr_folder: str | Path,
     lr_folder: str | Path,

@@ -62,7 +62,7 @@ def decoded(paths: list[Path]) -> Iterator[np.ndarray | str]:  # (H, W, 3) uint8
 # %% ../../nbs/data/45_pictures.ipynb #5bf554a0
 LARGE = 2**30  # bytes of decoded pictures that are kept in memory; more go to disk
 
-
+# %% ../../nbs/data/45_pictures.ipynb #d2f66194
 @dataclass
 class PictureStore:
     "Pictures decoded once, as uint8 arrays in memory or mapped into it, and what was left out with the reason."
@@ -129,7 +129,7 @@ class PictureStore:
             f"{len(self)} pictures, {sum(p.nbytes for p in self.pictures) / 2**20:.0f} MB decoded, {self.place}{left}"
         )
 
-
+# %% ../../nbs/data/45_pictures.ipynb #8f5c5437
 def _mapped(paths: list[Path], total: int, cache: Path) -> PictureStore:
     "Pictures from a file of decoded ones, which is made where there is none, by one process while others wait."
     with ThreadPoolExecutor() as pool:

@@ -41,7 +41,7 @@ class BTCState(NamedTuple):
     image: Tensor  # (B, h*w, 3) the normalised picture, for the bilinear part
     size: tuple[int, int]  # (h, w)
 
-
+# %% ../../nbs/decoders/34_btc.ipynb #942e7b4a
 @DECODERS.register("BTC")
 class BTC(Decoder):
     "B-spline texture coefficients. Parameter names are the published ones (`coef`, `knot`, `dilation`, `imnet.layers.*`)."

@@ -76,7 +76,7 @@ class CiaoSRState(NamedTuple):
     image: Tensor  # (B, h*w, 3) the normalised picture, for the bilinear part
     size: tuple[int, int]  # (h, w)
 
-
+# %% ../../nbs/decoders/27_ciaosr.ipynb #85295b5e
 @DECODERS.register("CiaoSR")
 class CiaoSR(Decoder):
     "Attention over neighbours, with cross-scale features. Parameter names are the published ones."

@@ -119,7 +119,7 @@ def together(
     slot[order] = torch.arange(len(which), device=which.device) - (many.cumsum(0) - many)[which[order]]
     return windows, which * most + slot, most
 
-
+# %% ../../nbs/decoders/33_clit.ipynb #89ac229d
 class LocalTransformer(nn.Module):
     "One level: attention over a window of its map, and its MLP."
 

@@ -36,7 +36,7 @@ class Normalisation:
         mean, std = (colours.new_tensor(v)[:, None, None] for v in (self.mean, self.std))
         return colours * std + mean
 
-
+# %% ../../nbs/decoders/20_contract.ipynb #a87add73
 class Decoder(nn.Module):
     "Features of LR pixels to colours at queries. A subclass takes `channels` first, then its options."
 

@@ -308,7 +308,7 @@ class GSASRState(NamedTuple):
     size: tuple[int, int]  # (h, w)
     gaussians: Gaussians | None = None  # at the asked scale
 
-
+# %% ../../nbs/decoders/35_gsasr.ipynb #e92ec824
 @DECODERS.register("GSASR")
 class GSASR(SeedNetwork):
     "Generalised 2D Gaussian splatting."

@@ -23,7 +23,7 @@ class LIIFState(NamedTuple):
     rows: Tensor  # (B, h*w, width) first layer of each LR pixel, bias included; without MLP: the features
     size: tuple[int, int]  # (h, w)
 
-
+# %% ../../nbs/decoders/21_liif.ipynb #7d4a981e
 @DECODERS.register("LIIF")
 class LIIF(Decoder):
     "Local implicit image function. Parameter names are the published ones (`imnet.layers.*`)."

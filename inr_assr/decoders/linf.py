@@ -63,7 +63,7 @@ class LINFState(NamedTuple):
     image: Tensor  # (B, h*w, 3) the normalised picture, for the bilinear part
     size: tuple[int, int]  # (h, w)
 
-
+# %% ../../nbs/decoders/25_linf.ipynb #2ab216ce
 @DECODERS.register("LINF", aliases=("linf-patch",))
 class LINF(Decoder):
     "Local implicit normalising flow. Parameter names are the published ones; 1x1 convolutions are kept as linear layers."

@@ -126,7 +126,7 @@ def waves(angle: Tensor) -> Tensor:
     "Cosines, then sines, of angles in half turns."
     return torch.cat([torch.cos(math.pi * angle), torch.sin(math.pi * angle)], -1)
 
-
+# %% ../../nbs/decoders/30_lm.ipynb #418656af
 @DECODERS.register("LM-LTE")
 class LMLTE(Decoder):
     "Latent modulated LTE. Parameter names are the published ones (`coef`, `phase`, `hypernet`, `imphase`, ...)."

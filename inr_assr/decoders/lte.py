@@ -25,7 +25,7 @@ class LTEState(NamedTuple):
     image: Tensor  # (B, h*w, 3) the normalised picture, for the bilinear part
     size: tuple[int, int]  # (h, w)
 
-
+# %% ../../nbs/decoders/22_lte.ipynb #b659679d
 @DECODERS.register("LTE")
 class LTE(Decoder):
     "Local texture estimator. Parameter names are the published ones (`coef`, `freq`, `phase`, `imnet.layers.*`)."

@@ -50,7 +50,7 @@ def upsampler(features: int, scale: int) -> nn.Sequential:
     layers = [layer for s in steps for layer in (conv3(features, features * s * s), nn.PixelShuffle(s))]
     return nn.Sequential(nn.Sequential(*layers), conv3(features, 3))
 
-
+# %% ../../nbs/encoders/11_edsr.ipynb #24a6ea2b
 @ENCODERS.register("EDSR", aliases=("edsr-baseline", "edsr-large"))
 class EDSR(Encoder):
     "EDSR without its tail (or with it, by `upsampling`). Parameter names are the published ones."

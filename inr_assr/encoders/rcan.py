@@ -54,7 +54,7 @@ class ResidualGroup(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
 
-
+# %% ../../nbs/encoders/13_rcan.ipynb #f84e193f
 @ENCODERS.register("RCAN")
 class RCAN(Encoder):
     "Residual channel attention network without its tail. Parameter names are the published ones."

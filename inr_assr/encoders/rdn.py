@@ -39,7 +39,7 @@ class DenseBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + self.LFF(self.convs(x))
 
-
+# %% ../../nbs/encoders/12_rdn.ipynb #a8addc11
 @ENCODERS.register("RDN", aliases=("rdn-a", "rdn-b"))
 class RDN(Encoder):
     "Residual dense network without its tail. Parameter names are the published ones."

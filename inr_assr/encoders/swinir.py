@@ -40,7 +40,7 @@ class SwinGroup(nn.Module):
     def forward(self, t: Tensor) -> Tensor:  # (B, H, W, width)
         return t + self.conv(self.residual_group.blocks(t).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
-
+# %% ../../nbs/encoders/14_swinir.ipynb #2a7ccab2
 @ENCODERS.register("SwinIR")
 class SwinIR(Encoder):
     "SwinIR without its tail. Parameter names are the published ones; masks and indices are computed, not stored."

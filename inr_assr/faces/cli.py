@@ -133,7 +133,7 @@ def test(a) -> int:
     rows = test_job(method, a.benchmark, a.data, scales, *told)
     return 1 if rows.groupby(["scale", "image"])["value"].count().eq(0).any() else 0  # 1: a picture is left out
 
-
+# %% ../../nbs/faces/88_cli.ipynb #197afd2a
 def trained(a):
     "The checkpoint of a training, by names."
     from inr_assr.decoders.contract import DECODERS
@@ -255,7 +255,7 @@ def profiles(a) -> int:
         print(f"{name:10s} {PROFILES[name].hash}  {PROFILES[name].about}")
     return 0
 
-
+# %% ../../nbs/faces/88_cli.ipynb #aefb843c
 @command("list the metrics: unit, direction, range, channel, smallest picture, source")
 def metrics(a) -> int:
     from inr_assr.metrics.contract import METRICS

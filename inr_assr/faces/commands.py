@@ -61,7 +61,7 @@ POLICIES = (
     ),
 )
 
-
+# %% ../../nbs/faces/85_commands.ipynb #cd1f7b80
 class Parser(argparse.ArgumentParser):
     "An argument parser that answers in one line and guesses what a misspelt option was meant to be."
 

@@ -62,7 +62,7 @@ def member(kind: type[Enum], value, field: str):
             return found
     raise InputError(f"{field}: {value!r} is not known. Valid: {', '.join(m.name for m in kind)}.")
 
-
+# %% ../../nbs/faces/80_configuration.ipynb #316aa270
 @dataclass
 class BaseTestingConfiguration:
     "What to test and how; the fields of the reference study."

@@ -262,7 +262,7 @@ def test_job(
         print(f"left out: {images[0]}{f' and {len(images) - 1} more' if len(images) > 1 else ''}: {note}")
     return table
 
-
+# %% ../../nbs/faces/81_jobs.ipynb #87ef8409
 class RowFile:
     "Adds rows to a results file, and writes it when a second has passed since the last time, and at the end; a file without a single value is not begun."
 
@@ -336,7 +336,7 @@ def upscale_picture(
             progress.to(done)
     return out
 
-
+# %% ../../nbs/faces/81_jobs.ipynb #83fe750f
 def upscale_job(
     model: ASSRModel,
     source: str | Path,  # a picture, or a folder of pictures

@@ -97,7 +97,7 @@ def dataset_fields(
         valid_data_pathScale=configuration.valid_data_pathScale if own else (str(lr) if lr else None),
     )
 
-
+# %% ../../nbs/faces/82_orchestrators.ipynb #fb7e7f6e
 def _testing(benchmark: str):
     def run(
         configuration: BaseTestingConfiguration,

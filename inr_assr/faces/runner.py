@@ -99,7 +99,7 @@ class TestRun(Parameters):
     again: bool = False
     device: str = "auto"
 
-
+# %% ../../nbs/faces/83_runner.ipynb #2a410987
 @dataclass(frozen=True)
 class ReportRun(Parameters):
     "nbs/runs/report.ipynb"
@@ -153,7 +153,7 @@ def train_by(settings: TrainRun):  # the run's folder and its log
         precision=settings.precision,
     )
 
-
+# %% ../../nbs/faces/83_runner.ipynb #37369fe5
 def test_by(settings: TestRun):  # the new rows
     "Test as a `TestRun` says."
     import pandas as pd
@@ -218,7 +218,7 @@ class Echo:
     def flush(self) -> None:
         sys.stdout.flush()
 
-
+# %% ../../nbs/faces/83_runner.ipynb #067026b1
 def run_notebook(
     source: str | Path,  # the notebook
     output: str | Path,  # where its executed copy goes

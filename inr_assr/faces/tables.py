@@ -84,7 +84,7 @@ def compare(a) -> int:
                 print(place.between(name, a.baseline).say())
     return 0
 
-
+# %% ../../nbs/faces/87_tables.ipynb #ae6bcba1
 @command(
     "print a paper's table: methods by benchmarks and scales, beside published values",
     ROWS,

@@ -305,7 +305,7 @@ class Queries:
             of_row, of_column = (v.reshape(1, -1) for v in torch.broadcast_tensors(of_row[:, None], of_column[None]))
         return torch.stack([of_row, of_column], -1)
 
-
+# %% ../../nbs/foundations/03_coordinates.ipynb #f01ba604
 def _narrow(device) -> bool:
     "Does this device lack float64?"
     return torch.device(device or "cpu").type == "mps"

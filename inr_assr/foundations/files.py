@@ -115,7 +115,7 @@ class Resuming:
             if self.part.stat().st_size < have + coming:
                 raise requests.ConnectionError("broken off")
 
-
+# %% ../../nbs/foundations/02_files.ipynb #d0356480
 def cache_folder() -> Path:
     "The user's cache folder for this package; `INR_ASSR_CACHE` names another."
     import pooch
@@ -128,7 +128,7 @@ def sha256_of(path: str | Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
-
+# %% ../../nbs/foundations/02_files.ipynb #a9eff57b
 def fetch(
     name: str,  # file name in the cache
     addresses: list[str],  # where it may be found, best first

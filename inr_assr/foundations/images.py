@@ -67,7 +67,7 @@ def read_picture(
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return np.asarray(picture.convert("RGB"))
 
-
+# %% ../../nbs/foundations/04_images.ipynb #f4ea09d3
 def picture_size(path: str | Path) -> tuple[int, int] | None:  # (height, width), upright
     "A picture's size from its header, without decoding it; None where it cannot be read."
     try:

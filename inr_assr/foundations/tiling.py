@@ -48,7 +48,7 @@ def target_range(
 
     return range(first(core.start), m if core.stop == n else first(core.stop))
 
-
+# %% ../../nbs/foundations/06_tiling.ipynb #f3fa9f12
 def span(
     core: range,  # LR pixels
     n: int,  # LR pixels on the side

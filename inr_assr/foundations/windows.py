@@ -92,7 +92,7 @@ def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
     keep = (torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) >= rate).to(x.dtype)
     return x * keep / (1 - rate)
 
-
+# %% ../../nbs/foundations/08_windows.ipynb #16fec712
 class SwinBlock(nn.Module):
     "One block on tokens laid out as a map (B, H, W, width), sides multiples of the window."
 

@@ -21,7 +21,7 @@ from ..foundations.registry import Registry
 # %% ../../nbs/metrics/59_contract.ipynb #b41c58a4
 METRICS = Registry("metric", "inr_assr.metrics")
 
-
+# %% ../../nbs/metrics/59_contract.ipynb #38472022
 @dataclass(frozen=True)
 class Metric:
     "A measure of a restored picture against the truth."
@@ -70,7 +70,7 @@ class Metric:
             more = {name: more[name] for name in self.needs}
             return self.compute(prediction.double(), target.double(), **more)
 
-
+# %% ../../nbs/metrics/59_contract.ipynb #04fe41df
 def y_of(picture: Tensor) -> Tensor:  # (B, 1, H, W)
     "The Y that papers measure; a grey picture as it is."
     return luma(picture) if picture.shape[1] == 3 else picture

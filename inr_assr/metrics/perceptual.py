@@ -180,7 +180,7 @@ class Backbone(nn.Module):
             if place in STAGE_ENDS[self.kind]:
                 yield picture
 
-
+# %% ../../nbs/metrics/62_perceptual.ipynb #bca1fb9c
 def read_backbone(
     path: str | Path,  # a state dict: `features.0.weight`, `features.0.bias`, ...; more keys do no harm
     kind: str,  # "alex" or "vgg"
@@ -289,7 +289,7 @@ def _dists(a: Tensor, b: Tensor) -> Tensor:
     with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
         return dists(_three(a), _three(b), network, *weights)
 
-
+# %% ../../nbs/metrics/62_perceptual.ipynb #884d99a1
 for row in (
     Metric(
         "lpips_alex",

@@ -66,7 +66,7 @@ class Scorecard:
         table = self.table().to_html(index=False, border=0)
         return f"<b>{self.method}</b>: {'all promises kept' if self.passed else 'promises broken'}{table}"
 
-
+# %% ../../nbs/models/43_conformance.ipynb #c8682976
 def run_checks(method: str, checks: dict[str, Callable[[], str]], inexact: dict[str, str]) -> Scorecard:
     "Run each check; an AssertionError is a broken promise, an InputError inside is one too."
     card = Scorecard(method)
@@ -138,7 +138,7 @@ def check_gradients(model: ASSRModel) -> str:
     assert not silent, f"no gradient: {', '.join(silent[:3])}"
     return f"{len(learning)} weights"
 
-
+# %% ../../nbs/models/43_conformance.ipynb #c702e35d
 def check_batch(model: ASSRModel) -> str:
     images, places = torch.rand(3, 3, 16, 8), some_points(3, 50)
     cells = torch.tensor([[0.1, 0.1], [0.05, 0.06], [0.03, 0.02]])
@@ -186,7 +186,7 @@ def check_learning(model: ASSRModel) -> str:
     assert losses[-1] < losses[0], f"loss from {losses[0]:.4f} to {losses[-1]:.4f}"
     return f"L1 from {losses[0]:.4f} to {losses[-1]:.4f}"
 
-
+# %% ../../nbs/models/43_conformance.ipynb #497ff886
 def check_bf16(model: ASSRModel) -> str:
     image, places = torch.rand(1, 3, 16, 16), some_points(1, 400)
     cell, seen = torch.full((1, 2), 2 / 64), []
@@ -311,7 +311,7 @@ def check_decoder(
     }
     return run_checks(f"{DECODERS.name_of(name)} (decoder)", checks, cls.inexact)
 
-
+# %% ../../nbs/models/43_conformance.ipynb #95cc442a
 def check_count(build: Callable[[], nn.Module], published: int) -> str:
     with torch.device("meta"):
         found = sum(p.numel() for p in build().parameters())
@@ -329,7 +329,7 @@ def make_symmetric(module: nn.Module) -> None:
             table = p.data.reshape(side, side, -1)
             p.data = ((table + table.flip(1)) / 2).reshape(p.shape)
 
-
+# %% ../../nbs/models/43_conformance.ipynb #34acc4a9
 def check_encoder(
     name: str,  # a registered encoder
     **options,  # where other than its `small` ones

@@ -79,7 +79,7 @@ def cost_card(
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(_where(side, device))
 
-
+# %% ../../nbs/models/44_costs.ipynb #e5f05953
 def _where(side: int, device: str) -> str:
     "What was measured where, for the corner of a table."
     if device != "cpu":

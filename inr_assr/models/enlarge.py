@@ -61,7 +61,7 @@ def _encoder_bytes(encoder: nn.Module, side: int) -> tuple[int, int]:
         encoder.train(training)
     return memory.most, out.untyped_storage().nbytes()
 
-
+# %% ../../nbs/models/39_enlarge.ipynb #ba4bd831
 @torch.no_grad()
 def appetite(model) -> Appetite:
     "What a model takes; measured once and remembered."
@@ -129,7 +129,7 @@ def predict(
     decoding = (need.features + need.prepare) * kept + need.square * kept**2 + need.query * queries
     return int(SLACK["cut" if cut.core else "whole"] * batch * max(encoding, decoding))
 
-
+# %% ../../nbs/models/39_enlarge.ipynb #f91c2afc
 def choose_cut(
     model,
     image: Tensor,  # (B, 3, h, w)
@@ -178,7 +178,7 @@ def choose_cut(
         )
     return cuts[taken.index(least)]
 
-
+# %% ../../nbs/models/39_enlarge.ipynb #8ebf8d07
 def _repeated(model, lr: tuple[int, int], cut: Cut) -> float:
     "Pixels encoded, for each pixel of the picture."
     if cut.core is None:
@@ -229,7 +229,7 @@ def features_of(model, image: Tensor, core: int | None) -> tuple[Tensor, int | N
             )
         core = smaller
 
-
+# %% ../../nbs/models/39_enlarge.ipynb #1b67660e
 @torch.inference_mode()
 def walk(
     model,
@@ -269,7 +269,7 @@ def _prepared(model, features: Tensor, image: Tensor, ask, rows: range, columns:
     state = model.decoder.prepare(features, image)
     return model.decoder.focus(state, ask(rows[:1], columns[:1]))
 
-
+# %% ../../nbs/models/39_enlarge.ipynb #3b1b1b02
 def _tile(model, padded: Tensor, lr, size, y: Span, x: Span, ask, most) -> Iterator[tuple[range, range, Tensor]]:
     "One tile, or its halves where it does not fit."
     if not y.target or not x.target:
@@ -295,7 +295,7 @@ def _tile(model, padded: Tensor, lr, size, y: Span, x: Span, ask, most) -> Itera
         smaller = span(part, lr[longer], size[longer], model.reach, padded.shape[longer - 2], model.window)
         yield from _tile(model, padded, lr, size, *((smaller, x) if longer == 0 else (y, smaller)), ask, most)
 
-
+# %% ../../nbs/models/39_enlarge.ipynb #1557ed7f
 @torch.inference_mode()
 def enlarge_part(
     model,
@@ -309,15 +309,12 @@ def enlarge_part(
         queries = Queries.grid(part.lr, part.size, rows, columns, device=image.device, dtype=image.dtype)
         return model.place(queries.on_part(y.start, x.start, len(y), len(x)))
 
-    state, out = (
-        _prepared(model, model.encoder(padded), padded, ask, rows, columns),
-        image.new_empty((*image.shape[:2], len(rows), len(columns))),
-    )
+    state = _prepared(model, model.encoder(padded), padded, ask, rows, columns)
+    out = image.new_empty((*image.shape[:2], len(rows), len(columns)))
     for some in model.sets(rows):
         for r, c, colours in answer(model, state, ask, some, columns):
-            out[..., r.start - rows.start : r.stop - rows.start, c.start - columns.start : c.stop - columns.start] = (
-                colours
-            )
+            place = [slice(b.start - a.start, b.stop - a.start) for a, b in ((rows, r), (columns, c))]
+            out[..., place[0], place[1]] = colours
     return out
 
 

@@ -61,7 +61,7 @@ def from_published(
     encoder_name, encoder_options = published_options(ENCODERS, encoder)
     return build_model(encoder_name, decoder_name, encoder_options, decoder_options, **policies)
 
-
+# %% ../../nbs/models/42_published.ipynb #e11c9d5d
 def our_key(model: ASSRModel, key: str) -> str | None:
     "Our name of a published weight; None for what is computed here and not kept."
     key = model.decoder.our_key(key)

@@ -20,7 +20,7 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.nan_to_num(np.divide(a, b), nan=0.0, posinf=np.inf, neginf=-np.inf)
 
-
+# %% ../../nbs/testing/68_estimates.ipynb #1e5af554
 @dataclass(frozen=True)
 class Spread:
     "A mean difference with the parts of its variance. Arrays (...): any number of comparisons at once."

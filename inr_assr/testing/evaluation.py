@@ -131,7 +131,7 @@ class Method:
             }
         return {**own, "recipe": self.recipe, "seed": self.seed, **policies}
 
-
+# %% ../../nbs/testing/66_evaluation.ipynb #f0a18ebd
 def _pillow_part(part: Part) -> list[np.ndarray]:
     "Pillow's passes for a part of a picture: its weights for the whole; where some lie outside, the others share theirs."
     matrices = []
@@ -182,7 +182,7 @@ class Restored:
     done: int  # pictures so far
     total: int  # pictures in all
 
-
+# %% ../../nbs/testing/66_evaluation.ipynb #ec4ddd0c
 def evaluate(
     method: Method,
     benchmark: str,  # a benchmark's name, or a folder of pictures
@@ -253,7 +253,7 @@ def evaluate(
             rows = [{**facts, **row, "seconds": seconds} for row in rows]
             yield Restored(rows, path.stem, facts["scale"], picture, done, len(paths) * len(scales))
 
-
+# %% ../../nbs/testing/66_evaluation.ipynb #1e0189de
 def _measure(measures, rules, kind, scale, picture, pair, image, lr) -> list[dict]:
     "A restored picture by every metric."
     measured = to_tensor(to_picture(picture), picture.device) if rules.rounding else picture.clamp(0, 1)

@@ -81,6 +81,7 @@ _LUMA, _RGB = {"BENCHMARK": "psnr_y", "DIV2K": "psnr_rgb"}, {"BENCHMARK": "psnr_
 _Y = {"BENCHMARK": "psnr_y", "DIV2K": "psnr_y"}
 _WIDE, _NARROW = {"BENCHMARK": "s", "DIV2K": "s + 6"}, {"BENCHMARK": "s", "DIV2K": "s"}
 
+# %% ../../nbs/testing/64_profiles.ipynb #546b9c01
 for row in (
     Profile(
         "liif",

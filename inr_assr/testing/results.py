@@ -64,7 +64,7 @@ KEY = [
 LEAST = ["run", "benchmark", "scale", "profile", "image", "metric", "value"]  # what any results file says
 TEXT = [name for name in COLUMNS if name not in ("seed", "looks", "value", "seconds")]
 
-
+# %% ../../nbs/testing/67_results.ipynb #45f8b836
 def check_results_path(path: str | Path) -> Path:
     "A path for rows; `InputError` where its suffix names no format, or the library for it is missing."
     path = Path(path)
@@ -79,7 +79,7 @@ def check_results_path(path: str | Path) -> Path:
             ) from None
     return path
 
-
+# %% ../../nbs/testing/67_results.ipynb #503bbb3c
 def read_rows(
     *paths: str | Path,  # files, or folders that are searched for *.csv and *.parquet with rows
 ) -> pd.DataFrame:

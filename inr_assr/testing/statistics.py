@@ -21,7 +21,7 @@ from .estimates import detectable, estimate, sign_tests
 # %% ../../nbs/testing/69_statistics.ipynb #83427ef6
 TIES = {"dB": 0.005, "": 0.00005}  # half of the last digit that papers print, by unit
 
-
+# %% ../../nbs/testing/69_statistics.ipynb #b2d8eb37
 @dataclass(frozen=True)
 class Comparison:
     "Method (or checkpoint) A against B on one benchmark at one scale; differences are A minus B."
@@ -153,7 +153,7 @@ def _values_of(rows: pd.DataFrame, column: str) -> str:
     "What stands in a column, as text; 'none' where there is no such column."
     return ", ".join(sorted(rows[column].astype(str).unique())) if column in rows else "none"
 
-
+# %% ../../nbs/testing/69_statistics.ipynb #0f13a4e9
 def _of_one(rows: pd.DataFrame, name: str, claim: str) -> pd.DataFrame:  # runs x images; NaN: no such row
     "The values of one method or checkpoint; `InputError` where they cannot stand for it."
     runs = rows.drop_duplicates("run")
@@ -322,7 +322,7 @@ def all_comparisons(
     more = {"resamples": fine} | more
     return holm([compare(part, a, b, metric, where, size, **more) for part, a, b, where, size in pairs])
 
-
+# %% ../../nbs/testing/69_statistics.ipynb #f8ba2fd4
 def compare_all(
     rows: pd.DataFrame,
     baseline: str | None = None,  # compare all to it; default: all pairs

@@ -31,7 +31,7 @@ def patch_starts(
         return list(range(0, n, patch))
     return [max(0, min(start, n - patch)) for start in range(0, n, patch - overlap)]
 
-
+# %% ../../nbs/testing/65_strategies.ipynb #8d355d1a
 @dataclass(frozen=True)
 class Strategy:
     "How a picture is cut before it is restored."

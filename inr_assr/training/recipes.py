@@ -18,7 +18,7 @@ from .schedules import SCHEDULES
 # %% ../../nbs/training/52_recipes.ipynb #11bf25dc
 RECIPES = Registry("recipe")
 
-
+# %% ../../nbs/training/52_recipes.ipynb #9e60f61b
 @dataclass(frozen=True)
 class Recipe:
     "All the choices of a training."

@@ -67,7 +67,7 @@ def configure(
     model.cell_policy = dataclasses.replace(model.cell_policy, scale_max=recipe.scale_max)
     return TrainingConfiguration(model.describe(), recipe, seed, data, validation, precision)
 
-
+# %% ../../nbs/training/54_runs.ipynb #2c73df08
 def differences(
     here: dict,  # as wanted
     there: dict,  # as found
@@ -92,7 +92,7 @@ def _completed(found: dict) -> dict:
 
     return {**defaults(TrainingConfiguration), **found, "recipe": {**defaults(Recipe), **found["recipe"]}}
 
-
+# %% ../../nbs/training/54_runs.ipynb #583fa78a
 class RunFolder:
     "Checkpoints and log of one training."
 

@@ -202,7 +202,7 @@ def comparison_table(
         table.index = pd.MultiIndex.from_tuples(lines)
     return Table(table, pd.DataFrame(list(marks.values()), index=table.index), caption_of(found, baseline))
 
-
+# %% ../../nbs/views/73_comparison.ipynb #d9889174
 def caption_of(
     found: list[Place],
     baseline: str,

@@ -128,7 +128,7 @@ def _laid_out(explorer: "Explorer"):
 # %% ../../nbs/views/74_explore.ipynb #9344b7de
 PAUSE = 0.1  # seconds between two glimpses of a picture that is being drawn
 
-
+# %% ../../nbs/views/74_explore.ipynb #84a1c8a5
 class Explorer:
     "A scene with handles. In Jupyter it shows itself; `scale`, `down`, `across` and `shown` are its widgets."
 
@@ -254,7 +254,7 @@ class Explorer:
         display({"text/html": f"<style>{style}</style>{picture}", "text/plain": told}, raw=True)
         display({**self.widget._repr_mimebundle_(), "text/plain": ""}, raw=True)
 
-
+# %% ../../nbs/views/74_explore.ipynb #3b96e1bf
 async def _gently(steps: Iterator[None]) -> None:
     "Take steps, and listen between them: a newer drawing puts an end to this one."
     for _ in steps:

@@ -164,7 +164,7 @@ def front(
     strictly = (quality[None] > quality[:, None]) | (cost[None] < cost[:, None])
     return ~(beaten & strictly).any(1)
 
-
+# %% ../../nbs/views/76_gallery.ipynb #c8e25245
 def cost_chart(
     quality: Mapping[str, float],  # run -> value
     cost: Mapping[str, float],  # run -> parameters, FLOP, seconds, bytes
@@ -200,7 +200,7 @@ def cost_chart(
         _label(figure, axis, {run: (cost[run], quality[run]) for run in points})
     return figure
 
-
+# %% ../../nbs/views/76_gallery.ipynb #097fcbc8
 def _label(figure: Chart, axis, points: dict[str, tuple[float, float]]) -> None:
     "Names beside points, each where it covers no other name, no point and no edge."
     figure.draw_without_rendering()

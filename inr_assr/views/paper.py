@@ -24,7 +24,7 @@ from .tables import DIGITS
 # %% ../../nbs/views/77_paper.ipynb #4ceb3b10
 DAGGER = "†"
 
-
+# %% ../../nbs/views/77_paper.ipynb #0215cea2
 @dataclass(frozen=True)
 class PaperTable:
     "Methods by benchmarks and scales. Shows itself in Jupyter; `html`, `latex` and `markdown` are texts."
@@ -213,7 +213,7 @@ def _copied(told: pd.DataFrame, profile: str, others: bool) -> pd.DataFrame:
     ]
     return copied
 
-
+# %% ../../nbs/views/77_paper.ipynb #a8a71b1d
 def _cells(told: pd.DataFrame, copied: pd.DataFrame, trained_to: float) -> tuple[pd.DataFrame, list[bool]]:
     "The numbers, and for each row whether it is from papers."
 
@@ -252,7 +252,7 @@ def _add(lines: dict, copied: pd.DataFrame, encoder: str, decoder: str, column) 
         values = {column(r.benchmark, r.scale): r.value for r in found[found["method"] == method].itertuples()}
         lines.setdefault((encoder, method, True), values)
 
-
+# %% ../../nbs/views/77_paper.ipynb #0d30c9b5
 def _caption(told: pd.DataFrame, copied: pd.DataFrame, profile: str) -> str:
     "What the numbers are."
     measure = METRICS[told["metric"].iloc[0]]

@@ -62,7 +62,7 @@ def measured_as(table: pd.DataFrame, profile: str) -> pd.Series:
     "Which published values were measured as a profile does."
     return table["profiles"].str.split().map(lambda names: profile in names).astype(bool)
 
-
+# %% ../../nbs/views/75_published.ipynb #998fc378
 def published(
     encoder: str | None = None,  # "EDSR-baseline" (or EDSR), "RDN", "SwinIR", ...; "none" for bicubic
     decoder: str | None = None,  # "LIIF", ..., "bicubic", "fixed-scale"
@@ -123,7 +123,7 @@ def _metric_at(metric: str, profile: str, benchmark: str) -> str:
     channel = PROFILES[profile].headline[kind].rsplit("_", 1)[1] if profile in PROFILES else "y"
     return METRICS[f"{metric}_{channel}" if f"{metric}_{channel}" in METRICS else metric].name
 
-
+# %% ../../nbs/views/75_published.ipynb #68e170a6
 def beside(
     rows: pd.DataFrame,
     metric: str = "psnr",  # "psnr", "ssim": on the channel that the profile's tables print; or one metric: "psnr_y"

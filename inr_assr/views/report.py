@@ -172,7 +172,7 @@ def published_html(rows: pd.DataFrame) -> str:
     )
     return "<h3>Beside published values</h3>" + _table(style, f"p{_name(rows)}")
 
-
+# %% ../../nbs/views/79_report.ipynb #648b48d0
 def report_html(report: Report) -> str:
     "The page as text."
     rows, parts = report.rows, []

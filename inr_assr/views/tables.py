@@ -57,7 +57,7 @@ def score_table(
     caption += f"; {left} values not finite and left out" if left else ""
     return _styled(table, caption, {column: (known.better, DIGITS[known.unit]) for column in table})
 
-
+# %% ../../nbs/views/71_tables.ipynb #e84df093
 def scale_table(
     rows: pd.DataFrame,
     scale: str,  # as in the rows: "2", "2x3.5"

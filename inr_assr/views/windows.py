@@ -59,7 +59,7 @@ KEPT = 4096  # blocks
 WHOLE = 400**2  # LR pixels that are encoded at once
 CORE = 256  # LR pixels on a side of a tile of larger pictures
 
-
+# %% ../../nbs/views/78_windows.ipynb #238de591
 class Eye:
     "A model that has seen a picture. Called with a window, it decodes that alone: (rows, columns, 3) uint8."
 
@@ -151,7 +151,7 @@ class Eye:
             out[rows, columns] = colours
         return out
 
-
+# %% ../../nbs/views/78_windows.ipynb #04f1e8a9
 def _both(a: range, b: range) -> range:
     "What lies in two stretches."
     return range(max(a.start, b.start), min(a.stop, b.stop))
@@ -248,7 +248,7 @@ class Scene:
             " (attends over this part)" if model is not None and model.decoder.context == "set" else ""
         )
 
-
+# %% ../../nbs/views/78_windows.ipynb #8f8b094b
 def _as_picture(field: str, image) -> np.ndarray:
     "A picture in any form as (h, w, 3) uint8."
     if isinstance(image, (str, Path)):
