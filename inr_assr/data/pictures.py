@@ -27,10 +27,12 @@ from ..foundations.images import SUFFIXES, picture_size, read_picture, save_pict
 
 # %% ../../nbs/data/45_pictures.ipynb #96c40b34
 def find_pictures(
-    folder: str | Path,
+    folder: str | Path | list,  # one, or several: one after the other
     field: str = "data",  # what to call the folder in a message
-) -> list[Path]:  # sorted by name, at least one
+) -> list[Path]:  # sorted by name, at least one a folder
     "The picture files of a folder (not of its subfolders), by suffix; hidden files are passed over."
+    if isinstance(folder, (list, tuple)):
+        return [path for each in folder for path in find_pictures(each, field)]
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{field}: no folder {str(folder)!r}.")
@@ -62,7 +64,7 @@ def decoded(paths: list[Path]) -> Iterator[np.ndarray | str]:  # (H, W, 3) uint8
 # %% ../../nbs/data/45_pictures.ipynb #5bf554a0
 LARGE = 2**30  # bytes of decoded pictures that are kept in memory; more go to disk
 
-# %% ../../nbs/data/45_pictures.ipynb #d2f66194
+# %% ../../nbs/data/45_pictures.ipynb #f091270c
 @dataclass
 class PictureStore:
     "Pictures decoded once, as uint8 arrays in memory or mapped into it, and what was left out with the reason."
@@ -76,7 +78,7 @@ class PictureStore:
     @classmethod
     def read(
         cls,
-        folder: str | Path,
+        folder: str | Path | list,  # one, or several
         smallest: int = 1,  # pictures with a shorter side are left out
         field: str = "data",  # what to call the folder in a message
         keep: str = "auto",  # "memory", "disk", or by size
@@ -84,23 +86,23 @@ class PictureStore:
     ) -> "PictureStore":
         "Decode all pictures of a folder, or find them decoded; `InputError` if none is left."
         paths = find_pictures(folder, field)
+        several = len({path.parent for path in paths}) > 1
+        labels = ["/".join(path.parts[-2:]) if several else path.name for path in paths]
         sizes = [picture_size(path) or (0, 0) for path in paths]
         total = sum(3 * h * w for h, w in sizes)
         on_disk = check_choice("keep", keep, ("auto", "memory", "disk")) == "disk" or (keep == "auto" and total > LARGE)
         if on_disk:
-            store = _mapped(paths, total, Path(cache or cache_folder() / "pictures"))
+            store = _mapped(paths, labels, total, Path(cache or cache_folder() / "pictures"))
         else:
-            found = dict(zip(paths, decoded(paths), strict=True))
-            good = {path: p for path, p in found.items() if not isinstance(p, str)}
-            bad = {path.name: p for path, p in found.items() if isinstance(p, str)}
-            store = cls([path.stem for path in good], list(good.values()), bad)
+            found = list(zip(paths, labels, decoded(paths), strict=True))
+            good = [(path.stem, p) for path, _, p in found if not isinstance(p, str)]
+            bad = {label: p for _, label, p in found if isinstance(p, str)}
+            store = cls([name for name, _ in good], [p for _, p in good], bad)
         small = {i for i, p in enumerate(store.pictures) if min(p.shape[:2]) < smallest}
-        files = {path.stem: path.name for path in paths}
+        readable = [label for label in labels if label not in store.skipped]
         for i in sorted(small):
             h, w = store.pictures[i].shape[:2]
-            store.skipped[files[store.names[i]]] = (
-                f"its {w}x{h} pixels are fewer than the {smallest} on a side that are needed"
-            )
+            store.skipped[readable[i]] = f"its {w}x{h} pixels are fewer than the {smallest} on a side that are needed"
         left = store.part([i for i in range(len(store)) if i not in small])
         left.skipped = dict(sorted(store.skipped.items()))
         if not len(left):
@@ -129,14 +131,12 @@ class PictureStore:
             f"{len(self)} pictures, {sum(p.nbytes for p in self.pictures) / 2**20:.0f} MB decoded, {self.place}{left}"
         )
 
-# %% ../../nbs/data/45_pictures.ipynb #8f5c5437
-def _mapped(paths: list[Path], total: int, cache: Path) -> PictureStore:
+# %% ../../nbs/data/45_pictures.ipynb #8711e04c
+def _mapped(paths: list[Path], labels: list[str], total: int, cache: Path) -> PictureStore:
     "Pictures from a file of decoded ones, which is made where there is none, by one process while others wait."
     with ThreadPoolExecutor() as pool:
         contents = list(pool.map(sha256_of, paths))
-    key = hashlib.sha256(
-        repr([(path.name, code) for path, code in zip(paths, contents, strict=True)]).encode()
-    ).hexdigest()[:16]
+    key = hashlib.sha256(repr(list(zip(labels, contents, strict=True))).encode()).hexdigest()[:16]
     pixels, index = make_folder(cache, "cache") / f"{key}.u8", cache / f"{key}.json"
     with FileLock(cache / f".{key}.lock"):
         facts = json.loads(index.read_text(encoding="utf-8")) if index.exists() else None
@@ -147,19 +147,19 @@ def _mapped(paths: list[Path], total: int, cache: Path) -> PictureStore:
                 )
             for torn in cache.glob(f".{key}.*.part.*"):  # what a killed process was writing
                 torn.unlink(missing_ok=True)
-            facts = _write(paths, pixels, index)
+            facts = _write(paths, labels, pixels, index)
     flat = np.asarray(np.memmap(pixels, np.uint8, "r")) if facts["bytes"] else np.empty(0, np.uint8)
     pictures = [flat[at : at + h * w * 3].reshape(h, w, 3) for at, (h, w) in facts["places"]]
     return PictureStore(facts["names"], pictures, facts["skipped"], facts["codes"], "mapped from disk")
 
 
-def _write(paths: list[Path], pixels: Path, index: Path) -> dict:
+def _write(paths: list[Path], labels: list[str], pixels: Path, index: Path) -> dict:
     "Decode pictures into a file, and what lies where into another; each whole or not at all."
     facts = {"names": [], "places": [], "codes": [], "skipped": {}, "bytes": 0}
     with write_whole(pixels) as temporary, open(temporary, "wb") as file:
-        for path, picture in zip(paths, decoded(paths), strict=True):
+        for path, label, picture in zip(paths, labels, decoded(paths), strict=True):
             if isinstance(picture, str):
-                facts["skipped"][path.name] = picture
+                facts["skipped"][label] = picture
                 continue
             facts["names"].append(path.stem)
             facts["places"].append((facts["bytes"], picture.shape[:2]))
@@ -169,7 +169,7 @@ def _write(paths: list[Path], pixels: Path, index: Path) -> dict:
         temporary.write_text(json.dumps(facts), encoding="utf-8")
     return facts
 
-# %% ../../nbs/data/45_pictures.ipynb #53f2680c
+# %% ../../nbs/data/45_pictures.ipynb #7931425e
 DEMO_PHOTOS = {  # name -> (package, part of the demo, source and licence)
     "coffee": ("skimage", "train", "Rachel Michetti, CC0"),
     "rocket": ("skimage", "train", "SpaceX, public domain"),

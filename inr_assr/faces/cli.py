@@ -133,7 +133,7 @@ def test(a) -> int:
     rows = test_job(method, a.benchmark, a.data, scales, *told)
     return 1 if rows.groupby(["scale", "image"])["value"].count().eq(0).any() else 0  # 1: a picture is left out
 
-# %% ../../nbs/faces/88_cli.ipynb #197afd2a
+# %% ../../nbs/faces/88_cli.ipynb #01a3ae14
 def trained(a):
     "The checkpoint of a training, by names."
     from inr_assr.decoders.contract import DECODERS
@@ -152,13 +152,15 @@ def trained(a):
         )
     return path
 
-# %% ../../nbs/faces/88_cli.ipynb #0292bf17
+# %% ../../nbs/faces/88_cli.ipynb #e7319270
 @command(
     "train a model by a recipe; goes on where it was interrupted",
     argument("--encoder", required=True, help="EDSR, ... (inr-assr models)"),
     argument("--decoder", required=True, help="LIIF, LTE, ... (inr-assr models)"),
     argument("--recipe", default="TrainSimple", help="see inr-assr recipes (default: TrainSimple)"),
-    argument("--data", required=True, metavar="FOLDER", help="training pictures"),
+    argument(
+        "--data", required=True, metavar="FOLDER", nargs="+", help="training pictures, in one folder or in several"
+    ),
     argument(
         "--valid", metavar="FOLDER", help="validation pictures (default: a tenth of the training pictures is held out)"
     ),
@@ -212,7 +214,7 @@ def train(a) -> int:
     )
     return 0
 
-# %% ../../nbs/faces/88_cli.ipynb #d42eef1a
+# %% ../../nbs/faces/88_cli.ipynb #123213c8
 @command("list the training recipes")
 def recipes(a) -> int:
     from inr_assr.training.recipes import recipe_table
@@ -255,7 +257,7 @@ def profiles(a) -> int:
         print(f"{name:10s} {PROFILES[name].hash}  {PROFILES[name].about}")
     return 0
 
-# %% ../../nbs/faces/88_cli.ipynb #aefb843c
+# %% ../../nbs/faces/88_cli.ipynb #499bd61d
 @command("list the metrics: unit, direction, range, channel, smallest picture, source")
 def metrics(a) -> int:
     from inr_assr.metrics.contract import METRICS
@@ -295,7 +297,7 @@ def models(a) -> int:
         print(f"  {name}: {WEIGHTS[name]['about']}")
     return 0
 
-# %% ../../nbs/faces/88_cli.ipynb #499bd61d
+# %% ../../nbs/faces/88_cli.ipynb #e4fe5a73
 @command(
     "execute a runner notebook of nbs/runs, strictly",
     argument("notebook"),

@@ -113,7 +113,7 @@ def train_job(
     encoder: str,  # names, or members of the enums
     decoder: str,
     recipe: Recipe,
-    data: str | Path,  # folder of training pictures
+    data: str | Path | list,  # folder of training pictures, or several
     valid: str
     | Path
     | None = None,  # folder of validation pictures; None: a tenth of the training pictures is held out
@@ -262,7 +262,7 @@ def test_job(
         print(f"left out: {images[0]}{f' and {len(images) - 1} more' if len(images) > 1 else ''}: {note}")
     return table
 
-# %% ../../nbs/faces/81_jobs.ipynb #87ef8409
+# %% ../../nbs/faces/81_jobs.ipynb #ff878a7a
 class RowFile:
     "Adds rows to a results file, and writes it when a second has passed since the last time, and at the end; a file without a single value is not begun."
 
@@ -312,7 +312,7 @@ def example_job(
         restored[method.run] = to_picture(method.restore(to_tensor(pair.lr, method.device), pair.hr.shape[:2]))
     return Example(name, scale_name(scale), pair.lr, pair.hr, restored, box)
 
-# %% ../../nbs/faces/81_jobs.ipynb #d26a62ea
+# %% ../../nbs/faces/81_jobs.ipynb #84619921
 def upscale_picture(
     model: ASSRModel,
     picture: np.ndarray,  # (h, w, 3) uint8
@@ -336,7 +336,7 @@ def upscale_picture(
             progress.to(done)
     return out
 
-# %% ../../nbs/faces/81_jobs.ipynb #83fe750f
+# %% ../../nbs/faces/81_jobs.ipynb #3949822b
 def upscale_job(
     model: ASSRModel,
     source: str | Path,  # a picture, or a folder of pictures

@@ -64,7 +64,7 @@ class TrainRun(Parameters):
     recipe: str = "TrainSimple"
     encoder: str = "EDSR"
     decoder: str = "LIIF"
-    data: str = "demo"
+    data: list = field(default_factory=lambda: ["demo"])
     valid: str = ""
     root: str = "outputs"
     epochs: int = 0
@@ -99,7 +99,7 @@ class TestRun(Parameters):
     again: bool = False
     device: str = "auto"
 
-# %% ../../nbs/faces/83_runner.ipynb #2a410987
+# %% ../../nbs/faces/83_runner.ipynb #866e4b45
 @dataclass(frozen=True)
 class ReportRun(Parameters):
     "nbs/runs/report.ipynb"
@@ -124,7 +124,7 @@ class DemoRun(Parameters):
     published: bool = True
     seed: int = 0
 
-# %% ../../nbs/faces/83_runner.ipynb #0e8a7d02
+# %% ../../nbs/faces/83_runner.ipynb #a018d9e2
 def train_by(settings: TrainRun):  # the run's folder and its log
     "Train as a `TrainRun` says."
     from inr_assr.data.pictures import write_demo_photos
@@ -137,7 +137,7 @@ def train_by(settings: TrainRun):  # the run's folder and its log
     if settings.smoke:
         given, root = {"epochs": 1, "iterations": 2, "batch": 2, **given}, root / "smoke"
     chosen = recipe(settings.recipe, **parts["recipe"], **given)
-    data = write_demo_photos(root)[0] if settings.data == "demo" else settings.data
+    data = [write_demo_photos(root)[0] if folder == "demo" else folder for folder in settings.data]
     return train_job(
         settings.encoder,
         settings.decoder,
@@ -153,7 +153,7 @@ def train_by(settings: TrainRun):  # the run's folder and its log
         precision=settings.precision,
     )
 
-# %% ../../nbs/faces/83_runner.ipynb #37369fe5
+# %% ../../nbs/faces/83_runner.ipynb #c0365f4f
 def test_by(settings: TestRun):  # the new rows
     "Test as a `TestRun` says."
     import pandas as pd
@@ -204,7 +204,7 @@ def report_by(settings: ReportRun):  # all rows, and the page
         examples = [example_job(methods, read_picture(settings.picture), settings.scale, Path(settings.picture).stem)]
     return rows, write_report(Report(settings.title, rows, examples=examples, metric=settings.metric), settings.out)
 
-# %% ../../nbs/faces/83_runner.ipynb #c0365f4f
+# %% ../../nbs/faces/83_runner.ipynb #6a9c736e
 class Echo:
     "Passes on what a notebook prints; on a terminal a line first wipes the progress bar that stands there."
 
@@ -218,7 +218,7 @@ class Echo:
     def flush(self) -> None:
         sys.stdout.flush()
 
-# %% ../../nbs/faces/83_runner.ipynb #067026b1
+# %% ../../nbs/faces/83_runner.ipynb #e7a2030d
 def run_notebook(
     source: str | Path,  # the notebook
     output: str | Path,  # where its executed copy goes
