@@ -197,9 +197,10 @@ def crops(
 
 # %% ../../nbs/views/70_plots.ipynb #98919483
 def training_curves(
-    log: pd.DataFrame,  # columns epoch, loss, learning_rate, psnr
+    log: pd.DataFrame,  # columns epoch, loss, learning_rate, psnr, and perhaps run
 ) -> Chart:
-    "Loss, validation and learning rate over the epochs."
+    "Loss, validation and learning rate over the epochs, of one training or of several."
+    runs = dict(list(log.groupby("run", sort=False))) if "run" in log else {"": log}
     with matplotlib.rc_context(STYLE):
         figure = Chart(figsize=(8.4, 2.5), layout="constrained")
         for axis, (column, title, colour) in zip(
@@ -211,10 +212,14 @@ def training_curves(
             ),
             strict=True,
         ):
-            axis.plot(log["epoch"], log[column], "o-", color=colour, markersize=3)
+            for i, (name, part) in enumerate(runs.items()):
+                look = {"color": colour} if len(runs) == 1 else {"color": COLOURS[i % len(COLOURS)], "label": name}
+                axis.plot(part["epoch"], part[column], "o-", markersize=3, **look)
             axis.set_title(title, loc="left", fontsize=10)
             axis.set_xlabel("epoch")
             axis.xaxis.get_major_locator().set_params(integer=True)
+        if len(runs) > 1:
+            figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 

@@ -21,6 +21,7 @@ from ..foundations.files import write_whole
 from ..models.checkpoints import versions
 from ..testing.evaluation import commit
 from ..testing.results import scale_order
+from ..testing.statistics import method_names
 from .comparison import comparison_table, difference_plot
 from .plots import Example, as_image, as_svg, busiest, crop_psnr, curves, cut, error_map, training_curves
 from .published import beside
@@ -144,10 +145,13 @@ def _facts(facts: dict) -> str:
 
 def differences_html(rows: pd.DataFrame, metric: str) -> str:
     "What the differences between the runs of a benchmark mean: their figure and table, or why nothing is said."
-    runs = list(rows["run"].unique())
-    if len(runs) < 2:
+    methods = method_names(rows).to_numpy()
+    seeds = rows[methods != "bicubic"].groupby(methods[methods != "bicubic"])["seed"].nunique()  # of each method
+    about = {"claim": "methods" if len(seeds) and (seeds > 1).all() else "checkpoints"}
+    names = list(dict.fromkeys(methods if about["claim"] == "methods" else rows["run"]))
+    if len(names) < 2:
         return ""
-    baseline, about = "bicubic" if "bicubic" in runs else runs[0], {"claim": "checkpoints"}
+    baseline = "bicubic" if "bicubic" in names else names[0]
     try:
         figure = as_svg(difference_plot(rows, baseline, metric, **about))
         table = _table(comparison_table(rows, baseline, metric, **about), f"d{_name(rows)}")
@@ -172,7 +176,7 @@ def published_html(rows: pd.DataFrame) -> str:
     )
     return "<h3>Beside published values</h3>" + _table(style, f"p{_name(rows)}")
 
-# %% ../../nbs/views/79_report.ipynb #648b48d0
+# %% ../../nbs/views/79_report.ipynb #5095c723
 def report_html(report: Report) -> str:
     "The page as text."
     rows, parts = report.rows, []
