@@ -65,6 +65,7 @@ class Samples:
         iterations: int,  # batches
         seed: int = 0,
         device="cpu",
+        share: tuple[int, int] = (0, 1),  # of several processes, the number of this one and how many there are
     ) -> Iterator[Batch]:
         "The batches of one epoch. Pictures come in a shuffled order that visits all before any again."
         rng = np.random.default_rng([seed, number])
@@ -73,7 +74,8 @@ class Samples:
             while len(order) < self.batch:
                 order = np.concatenate([order, rng.permutation(len(self.store))])
             which, order = order[: self.batch], order[self.batch :]
-            yield self._collate([self._sample(self.store.pictures[i], rng) for i in which], device)
+            drawn = [self._sample(self.store.pictures[i], rng) for i in which]
+            yield self._collate(drawn[share[0] :: share[1]], device)
 
     def _sample(self, picture: np.ndarray, rng: np.random.Generator):
         "LR patch (uint8), rows and columns of the points, their colours (uint8), crop side, scale."

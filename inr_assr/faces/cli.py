@@ -179,6 +179,10 @@ def trained(a):
     ),
     argument("--dry-run", action="store_true", help="say what it will take: time, memory, disk; and stop"),
     argument("--precision", default="float32", help="float32, or bf16: faster on most GPUs (default: float32)"),
+    argument(
+        "--devices", default="1", metavar="N", help="GPUs, or processes on CPU, that share each batch (default: 1)"
+    ),
+    argument("--nodes", default="1", metavar="N", help="machines, each with as many (default: 1)"),
     DEVICE,
     examples="  inr-assr train --encoder EDSR --decoder LIIF --recipe TrainSimple --data photos --root outputs \\\n"
     "      --epochs 5 --iterations 100 --batch 8 --option encoder.blocks=4 --option encoder.features=16",
@@ -211,6 +215,8 @@ def train(a) -> int:
         keep,
         precision=a.precision,
         dry=a.dry_run,
+        devices=a.devices,
+        nodes=a.nodes,
     )
     return 0
 

@@ -31,8 +31,9 @@ from ..metrics.contract import METRICS
 from ..testing.profiles import PROFILES
 from ..testing.results import means, measured_in, results_file, scale_order, write_rows
 from ..testing.strategies import Strategy
-from ..training.loop import Epoch, Note, Step, pick_device, train
+from ..training.loop import Epoch, Note, Step, train
 from ..training.plan import plan
+from ..training.processes import launch
 from ..training.recipes import Recipe
 from ..training.runs import TrainingConfiguration, configure
 from ..training.validation import Validation, hold_out
@@ -126,9 +127,32 @@ def train_job(
     validate_on: int = 10,  # pictures, at most
     precision: str = "float32",  # or "bf16"
     dry: bool = False,  # say what it will take, and leave it at that
+    devices: int = 1,  # processes of each machine that train together: one a GPU
+    nodes: int = 1,  # machines
 ) -> tuple[Path, pd.DataFrame]:  # the run's folder and its log, one row an epoch
     "Train, or go on with a training that was interrupted."
-    recipe, seed, device = recipe.check(), check_number("seed", seed, 0, whole=True), pick_device(device)
+    words = encoder, decoder, recipe, data, valid, root, seed, encoder_options, decoder_options, keep_every, validate_on
+    return launch(_train, *words, precision, dry, devices=devices, nodes=nodes, device=device)
+
+
+def _train(
+    crew,
+    encoder,
+    decoder,
+    recipe: Recipe,
+    data,
+    valid,
+    root,
+    seed,
+    encoder_options,
+    decoder_options,
+    keep_every,
+    validate_on,
+    precision,
+    dry,
+) -> tuple[Path, pd.DataFrame]:
+    "The same in one of the processes."
+    recipe, seed, device = recipe.check(), check_number("seed", seed, 0, whole=True), crew.device
     smallest = round(recipe.patch * recipe.scale_min)
     store = PictureStore.read(data, smallest, "data")
     print(f"data: {store.account()}")
@@ -157,12 +181,12 @@ def train_job(
         )
     print(f"validation: {source}, {len(validation.pairs)} crops")
     print(
-        f"training: {configuration.model['encoder']}-{configuration.model['decoder']}, {recipe.name}, {recipe.epochs} epochs of {recipe.iterations} batches of {recipe.batch}, seed {seed}, on {device}"
+        f"training: {configuration.model['encoder']}-{configuration.model['decoder']}, {recipe.name}, {recipe.epochs} epochs of {recipe.iterations} batches of {recipe.batch}, seed {seed}, on {device}{f' and {crew.world_size - 1} more' * (crew.world_size > 1)}"
     )
     if dry:
         print(plan(configuration, store, validation, device))
         return folder, pd.DataFrame()
-    return folder, follow(configuration, store, validation, folder, device, keep_every)
+    return folder, follow(configuration, store, validation, folder, device, keep_every, crew)
 
 # %% ../../nbs/faces/81_jobs.ipynb #f5eb9435
 def follow(
@@ -172,10 +196,11 @@ def follow(
     folder: Path,
     device,
     keep_every: int = 0,
+    crew=None,  # a Fabric, where several processes train together
 ) -> pd.DataFrame:  # the log
     "Drive a training and show it."
     recipe = configuration.recipe
-    events = train(configuration, store, validation, folder, device, keep_every)
+    events = train(configuration, store, validation, folder, device, keep_every, crew)
     started = 0
     with Progress("training", recipe.epochs * recipe.iterations, "batch") as progress:
         for event in events:

@@ -73,6 +73,7 @@ class TrainRun(Parameters):
     seed: int = 0
     device: str = "auto"
     precision: str = "float32"
+    devices: int = 1
     options: list = field(default_factory=list)
     smoke: bool = False
 
@@ -151,6 +152,7 @@ def train_by(settings: TrainRun):  # the run's folder and its log
         parts["decoder"],
         validate_on=1 if settings.smoke else 10,
         precision=settings.precision,
+        devices=settings.devices,
     )
 
 # %% ../../nbs/faces/83_runner.ipynb #c0365f4f

@@ -47,7 +47,7 @@ class Plan:
             f"disk: {show_bytes(self.disk)} of checkpoints"
         )
 
-# %% ../../nbs/training/56_plan.ipynb #962a349d
+# %% ../../nbs/training/56_plan.ipynb #35b1e6f4
 def plan(
     configuration: TrainingConfiguration,
     store: PictureStore,

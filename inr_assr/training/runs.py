@@ -6,11 +6,14 @@
 __all__ = ['TrainingConfiguration', 'configure', 'differences', 'RunFolder']
 
 # %% ../../nbs/training/54_runs.ipynb #23acb747
+import contextlib
 import dataclasses
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from ..foundations.errors import InputError, check_choice
 from ..foundations.files import make_folder, write_whole
@@ -67,7 +70,7 @@ def configure(
     model.cell_policy = dataclasses.replace(model.cell_policy, scale_max=recipe.scale_max)
     return TrainingConfiguration(model.describe(), recipe, seed, data, validation, precision)
 
-# %% ../../nbs/training/54_runs.ipynb #2c73df08
+# %% ../../nbs/training/54_runs.ipynb #ad4639db
 def differences(
     here: dict,  # as wanted
     there: dict,  # as found
@@ -83,7 +86,7 @@ def differences(
             found.append(f"{prefix}{key}: {a!r} wanted, {b!r} in the folder")
     return found
 
-# %% ../../nbs/training/54_runs.ipynb #a8e258bb
+# %% ../../nbs/training/54_runs.ipynb #c8be9586
 def _completed(found: dict) -> dict:
     "A configuration of an earlier version, with what it did not know yet at its default."
 
@@ -92,7 +95,7 @@ def _completed(found: dict) -> dict:
 
     return {**defaults(TrainingConfiguration), **found, "recipe": {**defaults(Recipe), **found["recipe"]}}
 
-# %% ../../nbs/training/54_runs.ipynb #583fa78a
+# %% ../../nbs/training/54_runs.ipynb #ca66798b
 class RunFolder:
     "Checkpoints and log of one training."
 
@@ -103,9 +106,24 @@ class RunFolder:
     def file(self, which: str | int) -> Path:
         return checkpoint_file(self.path, which)
 
-    def resume(self) -> dict | None:
+    @contextlib.contextmanager
+    def held(self, seconds: float = 15):  # to wait for a process that is just ending
+        "Keep the folder for one training; `InputError` where another one is at work in it."
+        lock = FileLock(self.path / ".lock", timeout=seconds)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"root: another process is training in {str(self.path)!r}; wait for it, or choose another root."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def resume(self, tidy: bool = True) -> dict | None:
         "What `last.pth` holds, or None for a fresh start. `InputError` where it belongs to another configuration."
-        for torn in self.path.glob(".*.part.*"):  # what a killed process was writing
+        for torn in self.path.glob(".*.part.*") if tidy else ():  # what a killed process was writing
             torn.unlink(missing_ok=True)
         last, best, before = self.file("last"), self.file("best"), self.path / "before.pth"
         if not any(path.exists() for path in (last, best, before)):
@@ -131,7 +149,8 @@ class RunFolder:
             raise InputError(
                 f"root: {str(self.path)!r} holds a best.pth but no last.pth to go on from; choose another root."
             )
-        self.write_log(contents["records"])  # a kill may have come before it
+        if tidy:
+            self.write_log(contents["records"])  # a kill may have come before it
         return contents
 
     def write_log(self, records: list[dict]) -> None:
