@@ -16,7 +16,7 @@ import pytest
 
 import inr_assr
 from conftest import ROOT
-from inr_assr.faces import runner
+from inr_assr.faces import grid, runner
 
 BIN = Path(sys.executable).parent
 NOTEBOOKS = sorted(path for path in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
@@ -104,7 +104,8 @@ def test_readme_is_made_from_index():
 def test_runner_parameters_are_those_of_its_class(path):
     notebook = nbformat.read(path, as_version=4)
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells) == 1
-    cls = getattr(runner, f"{path.stem.capitalize()}Run")
+    name = f"{path.stem.capitalize()}Run"
+    cls = getattr(runner, name, None) or getattr(grid, name)
     told = papermill.inspect_notebook(str(path))
     fields = {f.name: f for f in dataclasses.fields(cls)}
     assert list(told) == list(fields)

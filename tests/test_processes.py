@@ -47,9 +47,7 @@ def test_two_processes_from_the_shell(photos, alone, tmp_path):
 
 def test_begun_by_one_and_finished_by_two_of_torchrun(photos, alone, tmp_path):
     words = [*SMALL, "--data", photos, "--root", tmp_path, *WORDS]
-    begun = subprocess.Popen(
-        [shutil.which("inr-assr"), "train", *map(str, words)], stdout=subprocess.PIPE, text=True
-    )
+    begun = subprocess.Popen([shutil.which("inr-assr"), "train", *map(str, words)], stdout=subprocess.PIPE, text=True)
     for line in begun.stdout:
         if line.startswith("epoch   1"):
             begun.kill()

@@ -74,6 +74,7 @@ class TrainRun(Parameters):
     device: str = "auto"
     precision: str = "float32"
     devices: int = 1
+    tensorboard: bool = False
     options: list = field(default_factory=list)
     smoke: bool = False
 
@@ -153,6 +154,7 @@ def train_by(settings: TrainRun):  # the run's folder and its log
         validate_on=1 if settings.smoke else 10,
         precision=settings.precision,
         devices=settings.devices,
+        tensorboard=settings.tensorboard,
     )
 
 # %% ../../nbs/faces/83_runner.ipynb #c0365f4f

@@ -51,6 +51,15 @@ class Validation:
                 )
         return cls(pairs, source)
 
+    @property
+    def looked_at(self) -> Pair:
+        "One of the pairs, for the eye: the first picture at its largest scale."
+        return max(self.pairs[:3], key=lambda pair: pair.hr.shape[0] / pair.lr.shape[0])
+
+    def restored(self, pair: Pair, model: ASSRModel) -> torch.Tensor:  # (1, 3, H, W) in [0, 1]
+        "What a model makes of a pair's LR picture."
+        return model.upscale(to_tensor(pair.lr, next(model.parameters()).device), size=pair.hr.shape[:2])
+
     def score(
         self,
         model: ASSRModel,
@@ -62,8 +71,7 @@ class Validation:
         values = torch.zeros(len(self.pairs), dtype=torch.float64, device=device)
         for i in range(rank, len(self.pairs), processes):
             pair = self.pairs[i]
-            restored = model.upscale(to_tensor(pair.lr, device), size=pair.hr.shape[:2])
-            values[i] = METRICS["psnr_rgb"](restored, to_tensor(pair.hr, device)).item()
+            values[i] = METRICS["psnr_rgb"](self.restored(pair, model), to_tensor(pair.hr, device)).item()
         return (crew.all_reduce(values, reduce_op="sum") if crew else values).mean().item()
 
 
