@@ -1,4 +1,4 @@
-"All six recipes, with every encoder and every decoder, on real photos: what is validated gets better. Slow: half an hour."
+"All six recipes, with every encoder and every decoder, on real photos: what is validated gets better. Slow: minutes."
 
 import json
 
@@ -38,8 +38,10 @@ def pictures(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("encoder", ENCODERS)
+PAIRS = [("EDSR", decoder) for decoder in DECODERS] + [(encoder, "LIIF") for encoder in ENCODERS if encoder != "EDSR"]
+
+
+@pytest.mark.parametrize("encoder, decoder", PAIRS)
 @pytest.mark.parametrize("name", SIX)
 def test_by_the_seeds_call(name, encoder, decoder, pictures, tmp_path):
     options = ENCODERS[encoder].small, DECODERS[decoder].small | MORE.get(decoder, {})

@@ -74,6 +74,7 @@ class PictureStore:
     skipped: dict[str, str] = field(default_factory=dict)  # file name -> reason
     codes: list[int] | None = None  # a checksum of each, where it is known
     place: str = "in memory"
+    held: tuple | None = field(default=None, repr=False, compare=False)  # see `on`
 
     @classmethod
     def read(
@@ -117,6 +118,19 @@ class PictureStore:
         "Some of the pictures, by position."
         codes = [self.codes[i] for i in which] if self.codes else None
         return PictureStore([self.names[i] for i in which], [self.pictures[i] for i in which], {}, codes, self.place)
+
+    def on(self, device) -> tuple["torch.Tensor", "torch.Tensor"]:  # (N, 3) uint8; (pictures,) where each begins
+        "All pixels on a device, as one tensor that is made once."
+        import torch
+
+        if self.held is None or self.held[0].device != torch.device(device):
+            begins = np.cumsum([0, *(p.shape[0] * p.shape[1] for p in self.pictures)])
+            flat = torch.empty(int(begins[-1]), 3, dtype=torch.uint8, device=device)
+            for picture, begin in zip(self.pictures, begins[:-1], strict=True):
+                part = torch.from_numpy(np.array(picture).reshape(-1, 3))
+                flat[begin : begin + len(part)] = part.to(device)
+            self.held = flat, torch.from_numpy(begins[:-1]).to(device)
+        return self.held
 
     def fingerprint(self) -> str:
         "A short name for exactly these pixels, in this order: '12 pictures, 8f3a01bc'."

@@ -67,7 +67,7 @@ def read_picture(
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return np.asarray(picture.convert("RGB"))
 
-# %% ../../nbs/foundations/04_images.ipynb #f4ea09d3
+# %% ../../nbs/foundations/04_images.ipynb #977d582c
 def picture_size(path: str | Path) -> tuple[int, int] | None:  # (height, width), upright
     "A picture's size from its header, without decoding it; None where it cannot be read."
     try:
@@ -88,18 +88,20 @@ def read_alpha(
     alpha = np.asarray(picture.convert("RGBA"))[..., 3]
     return None if alpha.min() == 255 else alpha
 
-# %% ../../nbs/foundations/04_images.ipynb #1717e368
+# %% ../../nbs/foundations/04_images.ipynb #22f7462a
 def to_tensor(
-    picture: np.ndarray,  # (H, W, 3) or (B, H, W, 3) uint8, or float32 in 0..255 that was never rounded
+    picture: np.ndarray | Tensor,  # (H, W, 3) or (B, H, W, 3) uint8, or float32 in 0..255 that was never rounded
     device=None,
 ) -> Tensor:  # (B, 3, H, W) float32 in [0, 1]
     "8-bit pictures as the tensors that models take."
-    if picture.dtype not in (np.uint8, np.float32) or picture.ndim not in (3, 4) or picture.shape[-1] != 3:
+    kinds = (torch.uint8, torch.float32) if isinstance(picture, Tensor) else (np.uint8, np.float32)
+    if picture.dtype not in kinds or picture.ndim not in (3, 4) or picture.shape[-1] != 3:
         raise InputError(
             f"picture: {picture.dtype} of shape {picture.shape} does not fit; give uint8 (height, width, 3)."
         )
     batch = picture[None] if picture.ndim == 3 else picture
-    return torch.from_numpy(np.array(batch)).to(device).permute(0, 3, 1, 2).float().div_(255)
+    batch = batch if isinstance(batch, Tensor) else torch.from_numpy(np.array(batch))
+    return batch.to(device).permute(0, 3, 1, 2).float() / 255
 
 
 def to_picture(
@@ -117,7 +119,7 @@ def luma(
     weights = torch.tensor([65.481, 128.553, 24.966], device=rgb.device, dtype=rgb.dtype) / 255
     return (rgb * weights[:, None, None]).sum(-3, keepdim=True) + 16 / 255
 
-# %% ../../nbs/foundations/04_images.ipynb #91a0bc9b
+# %% ../../nbs/foundations/04_images.ipynb #a05a6a5f
 def save_picture(
     picture: np.ndarray,  # (H, W, 3) uint8
     path: str | Path,  # the suffix decides the format

@@ -204,7 +204,7 @@ def _epochs(
 ) -> Iterator:
     "The epochs that are left."
     recipe, device = configuration.recipe, crew.device
-    samples = Samples(store, recipe.patch, recipe.scale_range, recipe.batch, recipe.sampling)
+    samples = Samples(store, recipe.patch, recipe.scale_range, recipe.batch, recipe.sampling, recipe.asymmetric)
     share, cheap = (crew.global_rank, crew.world_size), device.type == "cpu" and crew.world_size == 1
     learner, records = Learner(configuration, device, found, crew), found["records"] if found else []
 

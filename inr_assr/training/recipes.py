@@ -18,7 +18,7 @@ from .schedules import SCHEDULES
 # %% ../../nbs/training/52_recipes.ipynb #11bf25dc
 RECIPES = Registry("recipe")
 
-# %% ../../nbs/training/52_recipes.ipynb #9e60f61b
+# %% ../../nbs/training/52_recipes.ipynb #13a45e98
 @dataclass(frozen=True)
 class Recipe:
     "All the choices of a training."
@@ -30,6 +30,7 @@ class Recipe:
     scale_min: float = 1.0
     scale_max: float = 4.0
     sampling: str = "random"  # which points of a crop are asked: "random", or a "window" of its grid
+    asymmetric: bool = False  # height and width get scales of their own
     learning_rate: float = 4e-4  # Adam, betas (0.9, 0.999), no weight decay
     schedule: str = "multistep"
     schedule_options: dict = field(default_factory=dict)
@@ -85,7 +86,7 @@ class Recipe:
             )
         return other
 
-# %% ../../nbs/training/52_recipes.ipynb #e27124d7
+# %% ../../nbs/training/52_recipes.ipynb #f55c8a7e
 for row in (
     Recipe("TrainSimple", "Simple"),
     Recipe("TrainSimpleLargerPatch", "Simple", patch=64),
@@ -96,7 +97,7 @@ for row in (
 ):
     RECIPES.register(row.name)(row)
 
-# %% ../../nbs/training/52_recipes.ipynb #a78555ce
+# %% ../../nbs/training/52_recipes.ipynb #d076f38a
 _LIIF = {"learning_rate": 1e-4, "batch": 16, "epochs": 1000}
 _LATE = {"milestones": [0.5, 0.8, 0.9, 0.95]}
 for row in (
