@@ -179,6 +179,9 @@ def trained(a):
     ),
     argument("--dry-run", action="store_true", help="say what it will take: time, memory, disk; and stop"),
     argument("--precision", default="float32", help="float32, or bf16: faster on most GPUs (default: float32)"),
+    argument(
+        "--start", metavar="FILE", help="a checkpoint to begin with: its weights, and its optimiser where it has one"
+    ),
     argument("--tensorboard", action="store_true", help="also write files for TensorBoard into the run's folder"),
     argument(
         "--devices", default="1", metavar="N", help="GPUs, or processes on CPU, that share each batch (default: 1)"
@@ -219,6 +222,7 @@ def train(a) -> int:
         devices=a.devices,
         nodes=a.nodes,
         tensorboard=a.tensorboard,
+        start=a.start,
     )
     return 0
 

@@ -19,9 +19,10 @@ from ..data.benchmarks import find_benchmark
 from ..data.pictures import PictureStore, find_pictures
 from ..foundations.coordinates import parse_scale, scale_name, target_size
 from ..foundations.errors import InputError, check_number
-from ..foundations.files import make_folder
+from ..foundations.files import make_folder, sha256_of
 from ..foundations.images import SUFFIXES, read_alpha, read_picture, save_picture, to_picture, to_tensor
 from ..foundations.resampling import resize_pillow
+from ..models.checkpoints import find_weights
 from ..models.model import ASSRModel
 from ..testing.evaluation import DEFAULT_METRICS, Method, evaluate
 from ..metrics.contract import METRICS
@@ -57,10 +58,11 @@ def train_job(
     devices: int = 1,  # processes of each machine that train together: one a GPU
     nodes: int = 1,  # machines
     tensorboard: bool = False,  # also write files for TensorBoard
+    start: str | Path | None = None,  # a checkpoint to begin with
 ) -> tuple[Path, pd.DataFrame]:  # the run's folder and its log, one row an epoch
     "Train, or go on with a training that was interrupted."
     words = encoder, decoder, recipe, data, valid, root, seed, encoder_options, decoder_options, keep_every, validate_on
-    return launch(_train, *words, precision, dry, tensorboard, devices=devices, nodes=nodes, device=device)
+    return launch(_train, *words, precision, dry, tensorboard, start, devices=devices, nodes=nodes, device=device)
 
 
 def _train(
@@ -79,6 +81,7 @@ def _train(
     precision,
     dry,
     tensorboard,
+    start,
 ) -> tuple[Path, pd.DataFrame]:
     "The same in one of the processes."
     recipe, seed, device = recipe.check(), check_number("seed", seed, 0, whole=True), crew.device
@@ -101,6 +104,7 @@ def _train(
         encoder_options,
         decoder_options,
         precision,
+        sha256_of(find_weights(start))[:16] if start else "",
     )
     folder = configuration.folder(root)
     limited = sum(min(p.shape[:2]) < round(recipe.patch * recipe.scale_max) for p in store.pictures)
@@ -115,7 +119,7 @@ def _train(
     if dry:
         print(plan(configuration, store, validation, device))
         return folder, pd.DataFrame()
-    log = follow(configuration, store, validation, folder, keep_every, crew, tensorboard)
+    log = follow(configuration, store, validation, folder, keep_every, crew, tensorboard, start and find_weights(start))
     found = summary(configuration, log)
     print(
         f"trained: {found['run']}: {found['epochs']} epochs in {found['seconds'] / 60:.1f} minutes, best {found['best']:.3f} dB after epoch {found['best epoch']}, last {found['last']:.3f} dB; {folder}"

@@ -75,6 +75,7 @@ class TrainRun(Parameters):
     precision: str = "float32"
     devices: int = 1
     tensorboard: bool = False
+    start: str = ""
     options: list = field(default_factory=list)
     smoke: bool = False
 
@@ -155,6 +156,7 @@ def train_by(settings: TrainRun):  # the run's folder and its log
         precision=settings.precision,
         devices=settings.devices,
         tensorboard=settings.tensorboard,
+        start=settings.start or None,
     )
 
 # %% ../../nbs/faces/83_runner.ipynb #c0365f4f

@@ -114,6 +114,14 @@ class ASSRModel(nn.Module):
         queries = self.place(queries)
         return self.normalisation.out_of(self.decoder.query(self.decoder.focus(state, queries), queries))
 
+    def log_likelihood(self, state, queries: Queries, target: Tensor) -> Tensor:  # (B, H, W), natural
+        "How likely the true colours (B, 3, H, W) are, in network units, for a decoder that knows it: LINF."
+        if not hasattr(self.decoder, "log_likelihood") or getattr(self.decoder, "patch", 1) != 1:
+            raise InputError(f"likelihood: {self.name} knows none at single points. Valid: LINF with patch=1.")
+        queries = self.place(queries)
+        state = self.decoder.focus(state, queries)
+        return self.decoder.log_likelihood(state, queries, self.normalisation.into(target))[0]
+
     def forward(
         self,
         image: Tensor,  # (B, 3, h, w) RGB in [0, 1]

@@ -23,9 +23,9 @@ from ..data.pictures import PictureStore
 from ..data.samples import Batch, Samples
 from ..foundations.errors import InputError
 from ..foundations.images import to_picture
-from ..models.checkpoints import load_weights
+from ..models.checkpoints import load_weights, read_checkpoint
 from ..models.model import ASSRModel
-from .losses import LOSSES
+from .losses import LOSSES, Loss
 from .runs import RunFolder, TrainingConfiguration
 from .validation import Validation
 
@@ -87,7 +87,10 @@ class Restoring(nn.Module):
         self.model = model
 
     def forward(self, asked: SimpleNamespace):
-        return self.model.query(self.model.prepare(asked.image), asked.queries)
+        state = self.model.prepare(asked.image)
+        if asked.target is not None:
+            return self.model.log_likelihood(state, asked.queries, asked.target)
+        return self.model.query(state, asked.queries)
 
 
 class Alone:
@@ -120,14 +123,19 @@ class Learner:
         device="cpu",
         found: dict | None = None,  # what `last.pth` holds, to go on from
         crew=None,  # a Fabric, where several processes learn together
+        start: str | Path | None = None,  # a checkpoint to begin with, where nothing was found
     ):
         self.crew = crew or Alone(device)
         self.recipe, self.device = configuration.recipe, self.crew.device
-        self.loss_of, self.narrow = LOSSES[self.recipe.loss](), configuration.precision == "bf16"
+        loss, self.narrow = LOSSES[self.recipe.loss](), configuration.precision == "bf16"
+        self.terms = loss.terms or (loss,)
+        if found is None and start is not None:
+            before = read_checkpoint(start)
+            found = {"weights": before.get("weights", {}), "training": before.get("training", {})}
         state = found["training"] if found else {}
         model = configuration.build()
         if found:
-            load_weights(model, state.get("weights", found["weights"]), "last.pth")
+            load_weights(model, state.get("weights", found["weights"]), str(start or "last.pth"))
         self.model = model.to(self.device).train()
         self.net = self.crew.setup_module(Restoring(self.model))
         learned = [p for p in self.model.parameters() if p.requires_grad]
@@ -135,26 +143,33 @@ class Learner:
         self.average = None
         if self.recipe.ema:
             self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.recipe.ema))
-        if found:
+        if "optimiser" in state:
             self.optimiser.load_state_dict(state["optimiser"])
-            if self.average is not None:
+            if self.average is not None and "averaged" in state:
                 load_weights(self.average.module, found["weights"], "last.pth")
                 self.average.n_averaged.fill_(state["averaged"])
 
     def learn(self, batch: Batch, rate: float) -> torch.Tensor:  # (), the loss before the step
-        "One step."
+        "A step for each term of the loss."
         for group in self.optimiser.param_groups:
             group["lr"] = rate
+        for term in self.terms:
+            loss = self._step(batch, term)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return loss
+
+    def _step(self, batch: Batch, term: Loss) -> torch.Tensor:
+        truth = batch.target if term.needs == "model" else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.narrow):
-            prediction = self.net(SimpleNamespace(image=batch.image, queries=batch.queries))
-        loss = self.loss_of(2 * prediction.float() - 1, 2 * batch.target - 1)  # losses speak of [-1, 1]
+            found = self.net(SimpleNamespace(image=batch.image, queries=batch.queries, target=truth)).float()
+        # losses speak of [-1, 1]
+        loss = term(found) if term.needs == "model" else term(2 * found - 1, 2 * batch.target - 1)
         self.optimiser.zero_grad(set_to_none=True)
         self.crew.backward(loss)
         if self.recipe.clip:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         self.optimiser.step()
-        if self.average is not None:
-            self.average.update_parameters(self.model)
         return loss.detach()
 
     @property
@@ -179,6 +194,7 @@ def train(
     keep_every: int = 0,  # keep epoch_N.pth for every so many epochs; 0: none
     crew=None,  # a launched `lightning_fabric.Fabric`, where several processes train together
     look: bool = False,  # also yield what becomes of a validation crop
+    start: str | Path | None = None,  # a checkpoint to begin with: its weights, and its optimiser where it has one
 ) -> Iterator[Step | Epoch | Look | Note]:
     "Train, or go on training, and yield what happens. A finished run yields nothing."
     recipe, run, crew = configuration.recipe.check(), RunFolder(folder, configuration), crew or Alone(device)
@@ -189,7 +205,7 @@ def train(
         found = run.resume(tidy=first)
         if run.note:
             yield Note(run.note)
-        yield from _epochs(configuration, store, validation, run, found, keep_every, crew, look)
+        yield from _epochs(configuration, store, validation, run, found, keep_every, crew, look, start)
 
 
 def _epochs(
@@ -201,12 +217,13 @@ def _epochs(
     keep_every: int,
     crew,
     look_at: bool,
+    start,
 ) -> Iterator:
     "The epochs that are left."
     recipe, device = configuration.recipe, crew.device
     samples = Samples(store, recipe.patch, recipe.scale_range, recipe.batch, recipe.sampling, recipe.asymmetric)
     share, cheap = (crew.global_rank, crew.world_size), device.type == "cpu" and crew.world_size == 1
-    learner, records = Learner(configuration, device, found, crew), found["records"] if found else []
+    learner, records = Learner(configuration, device, found, crew, start), found["records"] if found else []
 
     for epoch in range(len(records), recipe.epochs):
         start, rate = time.perf_counter(), recipe.rate(epoch)

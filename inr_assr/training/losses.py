@@ -4,14 +4,18 @@
 
 # %% auto #0
 __all__ = ['LOSSES', 'SOBEL', 'Loss', 'L1And', 'L1', 'Charbonnier', 'sobel', 'GradientL1', 'gram', 'GramL1', 'waves', 'TextureL1',
-           'SSIM', 'FrequencyL1']
+           'SSIM', 'FrequencyL1', 'PerceptualL1', 'Likelihood', 'LikelihoodThenL1']
 
 # %% ../../nbs/training/50_losses.ipynb #de1f6d97
+from itertools import islice
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..foundations.errors import InputError
 from ..foundations.registry import Registry
+from ..metrics.perceptual import Backbone, find_part, lacking, read_backbone
 from ..metrics.structure import ssim
 
 # %% ../../nbs/training/50_losses.ipynb #558c1177
@@ -22,6 +26,7 @@ class Loss:
     "A scalar that falls as prediction approaches target."
 
     needs: str = "points"  # "points": any layout; "window": neighbours in the layout are neighbours in the picture
+    terms: tuple["Loss", ...] = ()  # where each term is to get an optimiser step of its own
 
     def __call__(
         self,
@@ -149,3 +154,53 @@ class FrequencyL1(L1And):
 
     def further(self, prediction: Tensor, target: Tensor) -> Tensor:
         return torch.fft.fft2(prediction - target, norm="ortho").abs().mean()
+
+# %% ../../nbs/training/50_losses.ipynb #05542197
+@LOSSES.register("perceptual_l1")
+class PerceptualL1(L1And):
+    "L1, and the mean squared difference of VGG16's features after its fourth convolution."
+
+    needs = "window"
+
+    def __init__(
+        self,
+        weight: float = 0.01,
+        network: Backbone | None = None,  # VGG16; default: torchvision's, from the folder of backbones
+    ):
+        super().__init__(weight)
+        if network is None and (reason := lacking("vgg")):
+            raise InputError(f"recipe.loss: perceptual_l1 needs VGG16: {reason}")
+        self.network = network or read_backbone(find_part("vgg"), "vgg")
+
+    def features(self, picture: Tensor) -> Tensor:  # (B, 3, H, W) in [-1, 1] -> (B, 128, H / 2, W / 2)
+        mean, spread = (picture.new_tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        stages = self.network.to(picture)((picture / 2 + 0.5 - mean) / spread)
+        return next(islice(stages, 1, None))
+
+    def further(self, prediction: Tensor, target: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = self.features(target)
+        return (self.features(prediction) - wanted).square().mean()
+
+# %% ../../nbs/training/50_losses.ipynb #d2230b0f
+@LOSSES.register("likelihood")
+class Likelihood(Loss):
+    "Mean of -log p of the true colours, natural, a pixel (3 numbers in units of half the RGB range)."
+
+    needs = "model"
+
+    def __init__(self, weight: float = 1.0):
+        self.weight = weight
+
+    def __call__(self, log_p: Tensor, target: Tensor | None = None) -> Tensor:  # (B, H, W) -> ()
+        return -self.weight * log_p.mean()
+
+
+@LOSSES.register("likelihood_then_l1")
+class LikelihoodThenL1(Loss):
+    "A step for 5e-4 of -log p, and a step for L1, each batch (LINF's second stage)."
+
+    needs = "model"
+
+    def __init__(self, weight: float = 5e-4):
+        self.terms = (Likelihood(weight), L1())

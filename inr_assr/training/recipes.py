@@ -122,6 +122,14 @@ for row in (
         source="2y7c3/Super-Resolution-Neural-Operator: train_edsr-sronet.yaml",
     ),
     Recipe("TrainAsCiaoSR", "AsCiaoSR", **_LIIF, source="caojiezhang/CiaoSR: EDSR and RDN, batch 16 a GPU"),
+    Recipe("TrainAsLINF", "AsLINF", **_LIIF, loss="likelihood", source="JNNNNYao/LINF: stage 1, EDSR and RDN"),
+    Recipe(
+        "TrainAsLINF2",
+        "AsLINF2",
+        **_LIIF | {"learning_rate": 5e-5},
+        loss="likelihood_then_l1",
+        source="JNNNNYao/LINF: stage 2, EDSR and RDN, after stage 1's last",
+    ),
     Recipe(
         "TrainAsHIIF",
         "AsHIIF",

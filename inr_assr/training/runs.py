@@ -33,6 +33,7 @@ class TrainingConfiguration:
     data: str  # fingerprint of the training pictures
     validation: str  # fingerprint of the validation pictures
     precision: str = "float32"  # of the network: "float32", or "bf16" (coordinates, loss and weights stay float32)
+    start: str = ""  # fingerprint of the checkpoint whose weights and optimiser it begins with; "": none
 
     def __post_init__(self):
         check_choice("precision", self.precision, ("float32", "bf16"))
@@ -64,11 +65,12 @@ def configure(
     encoder_options: dict | None = None,
     decoder_options: dict | None = None,
     precision: str = "float32",
+    start: str = "",
 ) -> TrainingConfiguration:
     "A configuration whose model clips cells, if its decoder does so, at the largest scale of this recipe."
     model = build_model(encoder, decoder, encoder_options, decoder_options)
     model.cell_policy = dataclasses.replace(model.cell_policy, scale_max=recipe.scale_max)
-    return TrainingConfiguration(model.describe(), recipe, seed, data, validation, precision)
+    return TrainingConfiguration(model.describe(), recipe, seed, data, validation, precision, start)
 
 # %% ../../nbs/training/54_runs.ipynb #ad4639db
 def differences(

@@ -181,6 +181,7 @@ def follow(
     keep_every: int = 0,
     crew=None,  # a Fabric, where several processes train together
     tensorboard: bool = False,
+    start: str | Path | None = None,  # see `train`
 ) -> pd.DataFrame:  # the log
     "Drive a training and show it."
     recipe, records, started = configuration.recipe, [], 0
@@ -189,7 +190,7 @@ def follow(
     live = LiveFigure() if in_notebook() and alone else None
     show = bool(first and (live or tensorboard))
     device, board = "cpu" if crew is None else crew.device, None
-    events = train(configuration, store, validation, folder, device, keep_every, crew, show)
+    events = train(configuration, store, validation, folder, device, keep_every, crew, show, start)
     with Progress("training", recipe.epochs * recipe.iterations, "batch") as progress:
         for event in events:
             if isinstance(event, Note):
