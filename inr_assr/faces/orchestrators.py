@@ -43,6 +43,9 @@ def _training(name: str):
         decoder_options: dict | None = None,
         keep_every: int = 0,  # keep epoch_N.pth for every so many epochs
         precision: str = "float32",  # or "bf16"
+        devices: int = 1,  # GPUs, or processes on CPU, that share each batch; from a script
+        tensorboard: bool = False,  # also write files for TensorBoard
+        start: str | Path | None = None,  # a checkpoint to begin with
         **recipe_options,  # columns of the recipe: epochs=5, iterations=100, batch=8, ...
     ) -> pd.DataFrame:  # the log, one row an epoch
         recipe = RECIPES[name].varied(**recipe_options)
@@ -61,6 +64,9 @@ def _training(name: str):
             decoder_options,
             keep_every,
             precision=precision,
+            devices=devices,
+            tensorboard=tensorboard,
+            start=start,
         )[1]
 
     row = RECIPES[name]
@@ -97,7 +103,7 @@ def dataset_fields(
         valid_data_pathScale=configuration.valid_data_pathScale if own else (str(lr) if lr else None),
     )
 
-# %% ../../nbs/faces/82_orchestrators.ipynb #fb7e7f6e
+# %% ../../nbs/faces/82_orchestrators.ipynb #c4a96da7
 def _testing(benchmark: str):
     def run(
         configuration: BaseTestingConfiguration,
