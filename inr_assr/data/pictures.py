@@ -119,7 +119,7 @@ class PictureStore:
         codes = [self.codes[i] for i in which] if self.codes else None
         return PictureStore([self.names[i] for i in which], [self.pictures[i] for i in which], {}, codes, self.place)
 
-    def on(self, device) -> tuple["torch.Tensor", "torch.Tensor"]:  # (N, 3) uint8; (pictures,) where each begins
+    def on(self, device) -> tuple:  # tensors (N, 3) uint8, and (pictures,) where each begins
         "All pixels on a device, as one tensor that is made once."
         import torch
 
