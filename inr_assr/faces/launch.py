@@ -159,7 +159,7 @@ def gains(rows: pd.DataFrame, metric: str = "psnr_y") -> list[str]:
 
 
 def study_report(settings: StudyRun, table: pd.DataFrame) -> Path | None:  # None: nothing was tested yet
-    "Write `report.html` and `runs.csv` over all runs that were tested."
+    "Write `report.html`, `runs.csv` and `logs.csv` over all runs."
     from inr_assr.faces.jobs import example_job
     from inr_assr.foundations.images import read_picture
     from inr_assr.testing.evaluation import Method
@@ -167,8 +167,10 @@ def study_report(settings: StudyRun, table: pd.DataFrame) -> Path | None:  # Non
     from inr_assr.views.report import Report, write_report
 
     folder, places = Path(settings.folder), places_of(settings)
-    with write_whole(folder / "runs.csv") as temporary:
-        table.to_csv(temporary, index=False)
+    logs = logs_of(places)
+    for name, found in (("runs.csv", table), ("logs.csv", logs)):
+        with write_whole(folder / name) as temporary:
+            found.to_csv(temporary, index=False)
     files = [place / "rows.csv" for place, _ in places.values() if (place / "rows.csv").exists()]
     if not files:
         return None
@@ -188,7 +190,6 @@ def study_report(settings: StudyRun, table: pd.DataFrame) -> Path | None:  # Non
         summary += gains(rows, metric)
     asked = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
     facts = {"Study": {name: value for name, value in asked.items() if value not in ("", 0, [], False)}}
-    logs = logs_of(places)
     log = logs if len(logs) else None
     return write_report(Report(settings.title, rows, summary, "", examples, log, facts, metric), folder / "report.html")
 
