@@ -7,6 +7,7 @@ __all__ = ['CSS', 'machine', 'provenance', 'Report', 'differences_html', 'publis
 
 # %% ../../nbs/views/79_report.ipynb #20d8d943
 import base64
+import gzip
 import hashlib
 import html
 import os
@@ -212,9 +213,12 @@ def report_html(report: Report) -> str:
     parts.append('<h2>How this was made</h2><div class="facts">')
     for heading, facts in {**report.facts, "Machine": machine(), "Versions": provenance()}.items():
         parts.append(f"<section><h3>{html.escape(heading)}</h3>{_facts(facts)}</section>")
-    table = base64.b64encode(rows.to_csv(index=False).encode()).decode()
+    table, kind, ending = rows.to_csv(index=False).encode(), "text/csv", ""
+    if len(table) > 200_000:
+        table, kind, ending = gzip.compress(table, mtime=0), "application/gzip", ".gz"
+    table = base64.b64encode(table).decode()
     parts.append(
-        f'</div><p><a class="button" download="rows.csv" href="data:text/csv;base64,{table}">All {len(rows)} values as CSV</a></p>'
+        f'</div><p><a class="button" download="rows.csv{ending}" href="data:{kind};base64,{table}">All {len(rows)} values as CSV{" (packed)" * bool(ending)}</a></p>'
     )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
