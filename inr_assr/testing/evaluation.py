@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import inr_assr
 from .. import __version__
 from ..data.benchmarks import find_benchmark
 from ..data.pairs import make_pair, partners, read_pair
@@ -131,7 +132,7 @@ class Method:
             }
         return {**own, "recipe": self.recipe, "seed": self.seed, **policies}
 
-# %% ../../nbs/testing/66_evaluation.ipynb #f0a18ebd
+# %% ../../nbs/testing/66_evaluation.ipynb #e0de2855
 def _pillow_part(part: Part) -> list[np.ndarray]:
     "Pillow's passes for a part of a picture: its weights for the whole; where some lie outside, the others share theirs."
     matrices = []
@@ -150,11 +151,11 @@ def fingerprint(model: ASSRModel) -> str:
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
     return digest.hexdigest()[:8]
 
-# %% ../../nbs/testing/66_evaluation.ipynb #405af662
+# %% ../../nbs/testing/66_evaluation.ipynb #1fea3675
 @functools.cache
 def commit() -> str:
     "The last git commit that changed this package's source, with '+' where it was changed since; empty outside a checkout."
-    folder = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd()
+    folder = Path(inr_assr.__file__).resolve().parent
 
     def git(*words):
         return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
@@ -170,7 +171,7 @@ def commit() -> str:
 
 DEFAULT_METRICS = ("psnr_y", "psnr_rgb", "ssim_y")
 
-# %% ../../nbs/testing/66_evaluation.ipynb #3ae0a04d
+# %% ../../nbs/testing/66_evaluation.ipynb #3287a8b5
 @dataclass(frozen=True)
 class Restored:
     "One restored picture, with its rows."
@@ -182,7 +183,7 @@ class Restored:
     done: int  # pictures so far
     total: int  # pictures in all
 
-# %% ../../nbs/testing/66_evaluation.ipynb #ec4ddd0c
+# %% ../../nbs/testing/66_evaluation.ipynb #c8c97c51
 def evaluate(
     method: Method,
     benchmark: str,  # a benchmark's name, or a folder of pictures
@@ -253,7 +254,7 @@ def evaluate(
             rows = [{**facts, **row, "seconds": seconds} for row in rows]
             yield Restored(rows, path.stem, facts["scale"], picture, done, len(paths) * len(scales))
 
-# %% ../../nbs/testing/66_evaluation.ipynb #1e0189de
+# %% ../../nbs/testing/66_evaluation.ipynb #8da94638
 def _measure(measures, rules, kind, scale, picture, pair, image, lr) -> list[dict]:
     "A restored picture by every metric."
     measured = to_tensor(to_picture(picture), picture.device) if rules.rounding else picture.clamp(0, 1)
@@ -280,7 +281,7 @@ def _kernel(rules: Profile, scale) -> str:
     source = rules.source(scale)
     return rules.elsewhere if source == "files" else source
 
-# %% ../../nbs/testing/66_evaluation.ipynb #c8c97c51
+# %% ../../nbs/testing/66_evaluation.ipynb #c24c40da
 def _lr_source(found, root, rules, scale, hr_folder, lr_folder) -> Path | None:
     "The folder of LR files that the profile asks for, or None where LR is to be made."
     height = scale[0]

@@ -137,9 +137,10 @@ def _name(rows: pd.DataFrame) -> str:
 
 
 def _facts(facts: dict) -> str:
+    told = {k: ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else v for k, v in facts.items()}
     return (
         "<dl>"
-        + "".join(f"<dt>{html.escape(str(k))}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items())
+        + "".join(f"<dt>{html.escape(str(k))}</dt><dd>{html.escape(str(v))}</dd>" for k, v in told.items())
         + "</dl>"
     )
 
