@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .contract import DECODERS, MLP, Decoder, as_rows, take
-from ..foundations.coordinates import Queries
+from .contract import DECODERS, MLP, Decoder, as_rows, placed, take, vote
+from ..foundations.coordinates import Corners, Queries
 from ..foundations.errors import InputError, check_number
+from ..foundations.layers import run
 
 # %% ../../nbs/decoders/21_liif.ipynb #19a4aea1
 class LIIFState(NamedTuple):
@@ -65,19 +66,18 @@ class LIIF(Decoder):
 
     def query(self, state: LIIFState, queries: Queries) -> Tensor:
         near = queries.corners(state.size, self.ensemble)
-        x = take(state.rows, near.index)
         if self.imnet is None:
-            return x[:, 0].movedim(-1, 1).unflatten(-1, queries.shape)
-        with torch.autocast(x.device.type, enabled=False):  # places stay in full precision
-            columns = self.imnet.layers[0].weight[:, self.inputs :].to(near.offset.dtype)
-            place = F.linear(near.offset, columns[:, :2])
+            return take(state.rows, near.index)[:, 0].mT.unflatten(-1, queries.shape)
+        first, _, *hidden, last = self.imnet.layers
+        with torch.autocast(near.y.offset.device.type, enabled=False):
+            down_across, cell = first.weight[:, self.inputs :].split(2, 1) if self.cell else (first.weight[:, -2:], None)
             if self.cell:
-                place = place + F.linear(queries.relative_cell(state.size), columns[:, 2:4])[:, None, None]
-        x = x + place
-        for layer in self.imnet.layers[1:-1]:
-            x = layer(x)
-        x = (x * near.weight).sum(1)  # blend before the last layer: it is linear, and the weights sum to 1
-        return self.imnet.layers[-1](x).movedim(-1, 1).unflatten(-1, queries.shape)
+                cell = F.linear(queries.relative_cell(state.size).to(cell.dtype), cell)
+
+        def colours(part: Corners) -> Tensor:
+            return vote(last, run(hidden, F.relu_(placed(state.rows, part, down_across, cell))), part)
+
+        return near.answered(colours, queries.shape)
 
     @classmethod
     def from_published(cls, name: str, arguments: dict) -> dict:

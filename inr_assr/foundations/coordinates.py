@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['parse_scale', 'scale_name', 'target_size', 'pixel_centres', 'Near', 'near_pixels', 'nearest_pixel', 'top_left_pixel',
-           'pixels_around', 'Corners', 'Queries', 'CellPolicy']
+           'pixels_around', 'before_and_after', 'nearest_even', 'nearest_after', 'Corners', 'Queries', 'CellPolicy']
 
 # %% ../../nbs/foundations/03_coordinates.ipynb #b3509c68
+import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -68,6 +69,10 @@ class Near(NamedTuple):
     index: Tensor  # (2, ...) int64, LR pixel
     offset: Tensor  # (2, ...) query minus centre, one LR pixel = 2
     weight: Tensor  # (2, ...) shares, sum 1
+
+    def alone(self) -> Tensor:  # (...) bool
+        "Where one of the two has no share (less than rounding of the coordinates gives), or both are the same pixel."
+        return (self.weight.amin(0) < 1e-11) | (self.index[0] == self.index[1])
 
 
 def near_pixels(
@@ -131,13 +136,97 @@ def pixels_around(
     offset = ((coord + 1) * n - 2 * index - 1).to(dtype)
     return Near(index, offset, torch.full_like(offset, 1 / side))
 
-# %% ../../nbs/foundations/03_coordinates.ipynb #0568b87b
-class Corners(NamedTuple):
-    "The K LR pixels near each of Q queries (K = 4, or 1). The first dimension is 1 where all pictures of a batch share them."
+# %% ../../nbs/foundations/03_coordinates.ipynb #03cfec07
+def before_and_after(coord: Tensor, n: int, cell: Tensor) -> Near:
+    "`near_pixels` as a rule for `Queries.neighbours`."
+    return near_pixels(coord, n)
 
-    index: Tensor  # (B or 1, K, Q) int64 into the flattened LR map
-    offset: Tensor  # (B or 1, K, Q, 2) query minus its centre (y, x), one LR pixel = 2
-    weight: Tensor  # (B or 1, K, Q, 1) shares, sum 1 over K
+
+def nearest_even(coord: Tensor, n: int, cell: Tensor) -> Near:
+    "The nearest pixel, ties to the even one, as a rule for `Queries.neighbours`."
+    return nearest_pixel(coord, n)
+
+
+def nearest_after(coord: Tensor, n: int, cell: Tensor) -> Near:
+    "The nearest pixel, ties to the one after, as a rule for `Queries.neighbours`."
+    return nearest_pixel(coord, n, "after")
+
+# %% ../../nbs/foundations/03_coordinates.ipynb #0568b87b
+class Corners:
+    """The K LR pixels near each of Q queries: those of the rows times those of the columns (K = 4, or 1, ...).
+
+    On a grid rows and columns stay apart (`y` and `x`); `index`, `offset` and `weight` bring them together when asked.
+    Their first dimension is 1 where all pictures of a batch share them."""
+
+    def __init__(
+        self,
+        y: Near,  # of each row (k, H), or of each point (k, B, Q)
+        x: Near,  # of each column (k, W), or of each point (k, B, Q)
+        width: int,  # of the LR maps
+        is_grid: bool,
+    ):
+        self.y, self.x, self.width, self.is_grid = y, x, width, is_grid
+
+    @functools.cached_property
+    def index(self) -> Tensor:  # (B or 1, K, Q) int64 into the flattened LR map
+        return self._cross(self.y.index * self.width, self.x.index, torch.add)
+
+    @functools.cached_property
+    def offset(self) -> Tensor:  # (B or 1, K, Q, 2) query minus its centre (y, x), one LR pixel = 2
+        return self._cross(self.y.offset, self.x.offset, lambda y, x: torch.stack(torch.broadcast_tensors(y, x), -1))
+
+    @functools.cached_property
+    def weight(self) -> Tensor:  # (B or 1, K, Q, 1) shares, sum 1 over K
+        return self._cross(self.y.weight, self.x.weight, torch.mul)[..., None]
+
+    def _cross(self, of_y: Tensor, of_x: Tensor, join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        if self.is_grid:
+            return join(of_y[:, None, :, None], of_x[None, :, None]).flatten(2, 3).flatten(0, 1)[None]
+        return join(of_y[:, None], of_x[None]).flatten(0, 1).transpose(0, 1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        "Of a grid."
+        return self.y.index.shape[1], self.x.index.shape[1]
+
+    def to(self, dtype: torch.dtype) -> "Corners":
+        "Offsets and weights in another number format."
+        y, x = (Near(n.index, n.offset.to(dtype), n.weight.to(dtype)) for n in (self.y, self.x))
+        return Corners(y, x, self.width, self.is_grid)
+
+    def apart(self) -> list[tuple["Corners", Tensor, Tensor]]:
+        """A grid in up to four parts, with the rows and the columns of each, so that no part has pixels without a share.
+
+        At a whole odd scale a third, a fifth, ... of all rows lie exactly on the centre of an LR pixel: the pixel before or
+        after has no share in them. And beyond the outermost centres both are the same pixel."""
+        sides = []
+        for near in (self.y, self.x):
+            some = torch.arange(near.index.shape[1], device=near.index.device)
+            alone = near.alone() if len(near.index) == 2 else torch.zeros_like(some, dtype=torch.bool)
+            if not alone.any():
+                sides.append([(near, some)])
+                continue
+            one = torch.gather(near.weight, 0, most := near.weight.argmax(0, keepdim=True))
+            one = Near(torch.gather(near.index, 0, most), torch.gather(near.offset, 0, most), torch.ones_like(one))
+            both = [(near, some[~alone]), (one, some[alone])]
+            sides.append([(Near(*(t[:, which] for t in part)), which) for part, which in both if len(which)])
+        return [(Corners(y, x, self.width, True), rows, columns) for y, rows in sides[0] for x, columns in sides[1]]
+
+    def answered(
+        self,
+        colours: Callable[["Corners"], Tensor],  # the corners of some queries -> (B, Q, C)
+        shape: tuple[int, int],  # (H, W) of the answer
+    ) -> Tensor:  # (B, C, H, W)
+        "Ask for colours, on a grid without the pixels that have no share."
+        parts = self.apart() if self.is_grid and self.y.index.device.type == "cpu" else []
+        if len(parts) < 2:
+            return colours(parts[0][0] if parts else self).mT.unflatten(-1, shape)
+        out = None
+        for part, rows, columns in parts:
+            found = colours(part).mT.unflatten(-1, part.shape)
+            out = found.new_empty((*found.shape[:2], *shape)) if out is None else out
+            out[:, :, rows[:, None], columns] = found
+        return out
 
 # %% ../../nbs/foundations/03_coordinates.ipynb #2a3ddf2e
 @dataclass(frozen=True)
@@ -156,6 +245,8 @@ class Queries:
     target: tuple[int, int] | None = None  # grid: (H, W) of the whole target picture; None where it was padded
     step: Tensor | None = None  # (B or 1, 2) a target pixel's true size in coordinates: `cell` before any policy
     pixels: Tensor | None = None  # (B or 1, 2) size of the target that was asked for, whatever the padding
+    _known: dict = field(init=False, repr=False, compare=False, default_factory=dict)  # pixels near its rows and columns
+    _of: tuple | None = field(init=False, repr=False, compare=False, default=None)  # the grid that this is a block of
 
     @classmethod
     def grid(
@@ -197,6 +288,13 @@ class Queries:
         flat, cell = coord.reshape(len(coord), -1, 2), 2 / target
         shape = tuple(coord.shape[1:3])
         return cls(tuple(lr_size), cell, *flat.unbind(-1), shape, False, None, None, cell, target.round())
+
+    def block(self, rows: range, columns: range) -> "Queries":
+        "Some rows and columns of a grid; what is known of the grid's is not computed again."
+        part = [coord[some.start : some.stop] for coord, some in ((self.rows, rows), (self.columns, columns))]
+        block = replace(self, rows=part[0], columns=part[1], shape=(len(rows), len(columns)))
+        object.__setattr__(block, "_of", (self, rows, columns))
+        return block
 
     def on_tile(self, top: int, left: int, height: int, width: int) -> "Queries":
         "The same questions to maps that cover only this LR rectangle, which must hold every corner."
@@ -269,10 +367,7 @@ class Queries:
         ties: str = "even",  # without ensemble: which pixel where two are as near, see `nearest_pixel`
     ) -> Corners:  # K in the order of shifts (y, x): --, -+, +-, ++
         "The LR pixels that answer, with offsets and weights."
-        whole = self._whole(size)
-        if ensemble:
-            return self._cross(near_pixels(self.rows, whole[0]), near_pixels(self.columns, whole[1]), size)
-        return self._cross(nearest_pixel(self.rows, whole[0], ties), nearest_pixel(self.columns, whole[1], ties), size)
+        return self.neighbours(size, before_and_after if ensemble else nearest_even if ties == "even" else nearest_after)
 
     def neighbours(
         self,
@@ -280,24 +375,22 @@ class Queries:
         find: Callable[[Tensor, int, Tensor], Near],  # (coordinates, LR pixels, cell along that axis) -> pixels
     ) -> Corners:  # K = rows that `find` gives x columns, rows outermost
         "LR pixels by another rule than the corners', one axis at a time."
-        whole, cell = self._whole(size), self.cell if self.is_grid else self.cell[:, None]
-        return self._cross(find(self.rows, whole[0], cell[..., 0]), find(self.columns, whole[1], cell[..., 1]), size)
+        whole = tuple(size) if self.tile is None else self.lr_size
+        y, x = (self._near(axis, whole[axis], find) for axis in (0, 1))
+        if self.tile is not None:
+            y, x = (near._replace(index=near.index - start) for near, start in ((y, self.tile[0]), (x, self.tile[1])))
+        return Corners(y, x, size[1], self.is_grid)
 
-    def _whole(self, size: tuple[int, int]) -> tuple[int, int]:
-        "Size of the maps of the whole picture."
-        return tuple(size) if self.tile is None else self.lr_size
-
-    def _cross(self, y: Near, x: Near, size: tuple[int, int]) -> Corners:
-        "Every pixel of the rows' with every one of the columns'."
-        top, left = (0, 0) if self.tile is None else self.tile[:2]
-        index, offset, weight = [], [], []
-        for a in range(len(y.index)):
-            for b in range(len(x.index)):
-                index.append(self._pair((y.index[a] - top) * size[1], x.index[b] - left).sum(-1))
-                offset.append(self._pair(y.offset[a], x.offset[b]))
-                weight.append(self._pair(y.weight[a], x.weight[b]).prod(-1, keepdim=True))
-        dtype = self.cell.dtype
-        return Corners(torch.stack(index, 1), torch.stack(offset, 1).to(dtype), torch.stack(weight, 1).to(dtype))
+    def _near(self, axis: int, n: int, find: Callable[[Tensor, int, Tensor], Near]) -> Near:
+        "The pixels near each row (axis 0) or column, found once for a grid and all its blocks."
+        if self._of is not None:
+            some = self._of[1 + axis]
+            return Near(*(t[:, some.start : some.stop] for t in self._of[0]._near(axis, n, find)))
+        if (axis, n, find) not in self._known:
+            cell = self.cell if self.is_grid else self.cell[:, None]
+            near, dtype = find((self.rows, self.columns)[axis], n, cell[..., axis]), self.cell.dtype
+            self._known[axis, n, find] = Near(near.index, near.offset.to(dtype), near.weight.to(dtype))
+        return self._known[axis, n, find]
 
     def _pair(self, of_row: Tensor, of_column: Tensor) -> Tensor:  # (B or 1, Q, 2)
         "A value for each row and one for each column, brought together for each query."
