@@ -10,11 +10,13 @@ import math
 from typing import ClassVar, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .contract import DECODERS, Decoder, as_rows, bilinear, take
+from .contract import DECODERS, Decoder, as_rows, bilinear, fourier, take
 from ..foundations.coordinates import CellPolicy, Queries
 from ..foundations.errors import InputError, check_number
+from ..foundations.layers import run
 
 # %% ../../nbs/decoders/25_linf.ipynb #8255ed84
 class Mix(nn.Module):
@@ -47,11 +49,20 @@ class Flow(nn.Module):
         log_p = log_p + torch.linalg.slogdet(self.last._weight).logabsdet
         return z, log_p - 0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
 
-    def inverse(self, z: Tensor, steering: Tensor) -> Tensor:
-        x = (z - self.last.bias) @ torch.linalg.inv(self.last._weight).T
-        for mix, part in reversed(list(zip(self.linears, steering.unbind(-3), strict=True))):
-            x = (x - part[..., 1, :]) / self.scale_of(part[..., 0, :])
-            x = (x - mix.bias) @ torch.linalg.inv(mix._weight).T
+    def inverses(self) -> Tensor:  # (layers + 1, size, size), the last one's first
+        "The inverse of every matrix: once for all pixels."
+        return torch.linalg.inv(torch.stack([self.last._weight, *(mix._weight for mix in reversed(self.linears))]))
+
+    def inverse(
+        self,
+        z: Tensor,  # (..., size) latents
+        steering: Tensor,  # (..., layers, 2, size)
+        inverses: Tensor | None = None,  # of `inverses`, where they are at hand
+    ) -> Tensor:  # (..., size)
+        first, *others = self.inverses() if inverses is None else inverses
+        scales, x = self.scale_of(steering[..., 0, :]).unbind(-2), (z - self.last.bias) @ first.T
+        for i, matrix in zip(reversed(range(len(self.linears))), others, strict=True):
+            x = ((x - steering[..., i, 1, :]) / scales[i] - self.linears[i].bias) @ matrix.T
         return x
 
 # %% ../../nbs/decoders/25_linf.ipynb #bacabcb9
@@ -59,8 +70,9 @@ class LINFState(NamedTuple):
     "What LINF keeps of a picture."
 
     amplitude: Tensor  # (B, h*w, width)
-    frequency: Tensor  # (B, h*w, width), first half down, second half across
+    frequency: Tensor  # (B, h*w, width), pi times the published ones: down, then across
     image: Tensor  # (B, h*w, 3) the normalised picture, for the bilinear part
+    inverses: Tensor  # of the flow's matrices
     size: tuple[int, int]  # (h, w)
 
 # %% ../../nbs/decoders/25_linf.ipynb #2ab216ce
@@ -101,20 +113,22 @@ class LINF(Decoder):
         self.reach = 2 if patch == 1 else None  # a patch may ask for the middle of the picture
 
     def prepare(self, features: Tensor, image: Tensor) -> LINFState:
+        frequency = F.conv2d(features, math.pi * self.freq.weight, math.pi * self.freq.bias, padding=1)
+        with torch.autocast(features.device.type, enabled=False):
+            inverses = self.imnet.inverses()
         size = tuple(features.shape[-2:])
-        return LINFState(as_rows(self.coef(features)), as_rows(self.freq(features)), as_rows(image), size)
+        return LINFState(as_rows(self.coef(features)), as_rows(frequency), as_rows(image), inverses, size)
 
     def steer(self, state: LINFState, queries: Queries) -> Tensor:  # (B, Q, flow layers, 2, numbers)
         "Scales and shifts of the flow for each query."
         near = queries.corners(state.size)
-        amplitude = take(state.amplitude, near.index)
-        with torch.autocast(amplitude.device.type, enabled=False):  # angles stay in full precision
-            down, across = take(state.frequency, near.index).to(near.offset.dtype).chunk(2, -1)
-            phase = self.phase(queries.relative_cell(state.size).to(self.phase.weight.dtype))[:, None, None]
-            angle = math.pi * (down * near.offset[..., :1] + across * near.offset[..., 1:] + phase)
-            wave = torch.cat([angle.cos(), angle.sin()], -1) * near.weight
-        x = (amplitude * wave).transpose(1, 2).flatten(2)  # the four corners side by side
-        return self.layers(x).unflatten(-1, (-1, 2, self.numbers))
+        with torch.autocast(state.image.device.type, enabled=False):
+            phase = math.pi * self.phase(queries.relative_cell(state.size).to(self.phase.weight.dtype))
+            down, across = take(state.frequency, near.index).chunk(2, -1)
+            x = fourier(take(state.amplitude, near.index).to(phase.dtype), down, across, phase, near)
+            x = x * near.weight if torch.is_grad_enabled() else x.mul_(near.weight)
+        x = x.transpose(1, 2).flatten(2)  # the four corners side by side
+        return run(self.layers, x).unflatten(-1, (-1, 2, self.numbers))
 
     def query(
         self,
@@ -131,7 +145,7 @@ class LINF(Decoder):
                 z = torch.randn_like(z) * self.temperature if self.temperature else z
             else:
                 z = latent.flatten(2).mT
-            colour = self.imnet.inverse(z, steering)
+            colour = self.imnet.inverse(z, steering, state.inverses)
             picture = bilinear(state.image, queries.corners(state.size)).mT.unflatten(-1, queries.shape)
         if self.patch == 1:
             return colour.mT.unflatten(-1, queries.shape) + picture

@@ -10,18 +10,20 @@ import math
 from typing import ClassVar, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .contract import DECODERS, MLP, Decoder, as_rows, bilinear, take
-from ..foundations.coordinates import CellPolicy, Queries
+from .contract import DECODERS, MLP, Decoder, as_rows, bilinear, fourier, take, vote
+from ..foundations.coordinates import CellPolicy, Corners, Queries
 from ..foundations.errors import InputError, check_number
+from ..foundations.layers import run
 
 # %% ../../nbs/decoders/22_lte.ipynb #8d7e8632
 class LTEState(NamedTuple):
     "What LTE keeps of a picture."
 
     amplitude: Tensor  # (B, h*w, width)
-    frequency: Tensor  # (B, h*w, width), (y, x) in turn
+    frequency: Tensor  # (B, h*w, width), pi times the published ones: down, then across
     image: Tensor  # (B, h*w, 3) the normalised picture, for the bilinear part
     size: tuple[int, int]  # (h, w)
 
@@ -53,31 +55,29 @@ class LTE(Decoder):
         self.reach = 2
 
     def prepare(self, features: Tensor, image: Tensor) -> LTEState:
-        return LTEState(
-            as_rows(self.coef(features)), as_rows(self.freq(features)), as_rows(image), tuple(features.shape[-2:])
-        )
+        weight, bias = (math.pi * self.sorted(p) for p in (self.freq.weight, self.freq.bias))
+        frequency = F.conv2d(features, weight, bias, padding=1)
+        return LTEState(as_rows(self.coef(features)), as_rows(frequency), as_rows(image), tuple(features.shape[-2:]))
 
-    def pairs(self, frequency: Tensor) -> tuple[Tensor, Tensor]:
-        "Frequencies down and across: channels (2k, 2k + 1)."
-        return frequency[..., 0::2], frequency[..., 1::2]
+    def sorted(self, frequency: Tensor) -> Tensor:
+        "Channels (2k, 2k + 1) are frequencies down and across; first those down, then those across."
+        return frequency.unflatten(0, (-1, 2)).transpose(0, 1).flatten(0, 1)
 
     def steps(self) -> nn.Sequential:
         "The layers of the MLP."
         return self.imnet.layers
 
     def query(self, state: LTEState, queries: Queries) -> Tensor:
-        near = queries.corners(state.size)
-        amplitude = take(state.amplitude, near.index)
-        with torch.autocast(amplitude.device.type, enabled=False):  # angles stay in full precision
-            frequency = self.pairs(take(state.frequency, near.index).to(near.offset.dtype))
-            phase = self.phase(queries.relative_cell(state.size).to(self.phase.weight.dtype))[:, None, None]
-            angle = math.pi * (frequency[0] * near.offset[..., :1] + frequency[1] * near.offset[..., 1:] + phase)
-            wave = torch.cat([angle.cos(), angle.sin()], -1)
-            picture = bilinear(state.image, near)
-        steps = self.steps()
-        x = steps[:-1](amplitude * wave)
-        x = (x * near.weight).sum(1)  # blend before the last layer: it is linear, and the weights sum to 1
-        return (steps[-1](x) + picture).movedim(-1, 1).unflatten(-1, queries.shape)
+        *hidden, last = self.steps()
+        with torch.autocast(state.image.device.type, enabled=False):
+            phase = math.pi * self.phase(queries.relative_cell(state.size).to(self.phase.weight.dtype))
+
+        def colours(part: Corners) -> Tensor:
+            down, across = take(state.frequency, part.index).chunk(2, -1)
+            x = fourier(take(state.amplitude, part.index), down, across, phase, part)
+            return vote(last, run(hidden, x), part) + bilinear(state.image, part)
+
+        return queries.corners(state.size).answered(colours, queries.shape)
 
     @classmethod
     def from_published(cls, name: str, arguments: dict) -> dict:

@@ -32,9 +32,9 @@ class LTEPlus(LTE):
         self.layers = self.imnet.layers
         del self.imnet
 
-    def pairs(self, frequency: Tensor) -> tuple[Tensor, Tensor]:
-        "Frequencies down and across: the first and the second half of the channels."
-        return frequency.chunk(2, -1)
+    def sorted(self, frequency: Tensor) -> Tensor:
+        "Frequencies down are the first half of the channels already."
+        return frequency
 
     def steps(self) -> nn.Sequential:
         return self.layers

@@ -13,15 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .contract import DECODERS, MLP, Decoder, as_rows, take
-from ..foundations.coordinates import Queries, top_left_pixel
+from ..foundations.coordinates import Corners, Queries, top_left_pixel
 from ..foundations.errors import check_number
 
 # %% ../../nbs/decoders/23_metasr.ipynb #ec027840
 class MetaSRState(NamedTuple):
-    "What MetaSR keeps of a picture."
+    "What MetaSR keeps of a picture; for a scale (see `focus`) one of the two sets of rows."
 
-    rows: Tensor  # (B, h*w, 3 * (width + 1)) each LR pixel's features times the filter of each hidden unit, and of the bias
+    features: Tensor  # (B, C, h, w)
     size: tuple[int, int]  # (h, w)
+    rows: Tensor | None = None  # (B, h*w, (width + 1) * 3) each LR pixel's features times the filter of each hidden unit, and of the bias
+    phases: Tensor | None = None  # whole scales: (B, h*w * s*s, 3) the colours themselves, all of an LR pixel together
 
 
 @DECODERS.register("MetaSR")
@@ -42,24 +44,64 @@ class MetaSR(Decoder):
         self.reach = 2
 
     def prepare(self, features: Tensor, image: Tensor) -> MetaSRState:
-        last, channels = self.imnet.layers[-1], features.shape[1]
-        filters = torch.cat([last.weight, last.bias[:, None]], 1).reshape(
-            channels, 3, 3, 3, -1
-        )  # (c, ky, kx, colour, unit)
-        kernel = filters.permute(4, 3, 0, 1, 2).flatten(0, 1)
-        return MetaSRState(as_rows(F.conv2d(features, kernel, padding=1)), tuple(features.shape[-2:]))
+        return MetaSRState(features, tuple(features.shape[-2:]))
+
+    def focus(self, state: MetaSRState, queries: Queries) -> MetaSRState:
+        "At a whole scale only s*s places occur: s*s filters, one convolution. Else a map that any place can be read from."
+        last, channels = self.imnet.layers[-1], state.features.shape[1]
+        if queries.whole_scale is None:
+            filters = torch.cat([last.weight, last.bias[:, None]], 1).unflatten(0, (channels, 3, 3, 3)).permute(4, 3, 0, 1, 2)
+            return state._replace(rows=as_rows(F.conv2d(state.features, filters.flatten(0, 1), padding=1)))
+        with torch.autocast(state.features.device.type, enabled=False):
+            place = [torch.arange(n, dtype=last.weight.dtype, device=last.weight.device) / n for n in queries.whole_scale]
+            place = torch.cartesian_prod(*place)
+            filters = self.imnet(torch.cat([place, self.step(queries, state.size).expand(len(place), 1)], 1))
+            filters = filters.unflatten(1, (channels, 3, 3, 3)).permute(0, 4, 1, 2, 3)  # (s*s, colour, c, ky, kx)
+        phases = as_rows(F.conv2d(state.features, filters.flatten(0, 1), padding=1))
+        return state._replace(phases=phases.unflatten(-1, (-1, 3)).flatten(1, 2))
+
+    def step(self, queries: Queries, size: tuple[int, int]) -> Tensor:  # (B or 1, 1)
+        "1 / scale, that of the height."
+        return queries.relative_cell(size)[:, :1].to(self.imnet.layers[0].weight.dtype) / 2
 
     def query(self, state: MetaSRState, queries: Queries) -> Tensor:
+        if state.rows is None and state.phases is None:
+            state = self.focus(state, queries)
         near = queries.neighbours(state.size, top_left_pixel)
+        if state.phases is not None:
+            parts = zip((near.y, near.x), queries.whole_scale, (state.size[1] * queries.whole_scale[1], 1), strict=True)
+            (y, x) = ((n.index[0] * s, torch.round(n.offset[0] * s).long()) for n, s, _ in parts)
+            down, across = queries.whole_scale
+            at = (y[0] * state.size[1] + y[1])[:, None] * across + (x[0] * down + x[1])[None]
+            return take(state.phases, at.reshape(1, 1, -1))[:, 0].mT.unflatten(-1, queries.shape)
+        return (self.on_grid if queries.is_grid else self.at_points)(state, queries, near).unflatten(-1, queries.shape)
+
+    def on_grid(self, state: MetaSRState, queries: Queries, near: Corners) -> Tensor:  # (B, 3, Q)
+        "One product for each LR pixel, with all the wanted pixels that start in it."
+        first, (height, width) = self.imnet.layers[0], state.size
+        with torch.autocast(near.y.offset.device.type, enabled=False):  # places stay in full precision
+            down, across, scale = first.weight.unbind(1)
+            y = near.y.offset[0, :, None] * down + F.linear(self.step(queries, state.size), scale[:, None], first.bias)
+            x = near.x.offset[0, :, None] * across
+            (top, rows, row), (left, columns, column) = near.y.members(), near.x.members()
+            hidden = F.relu_(y[rows][:, None, :, None] + x[columns][None, :, None])  # (i, j, rows, columns, width)
+            maps = state.rows.unflatten(1, (height, width))[:, top : top + len(rows), left : left + len(columns)]
+            maps = maps.unflatten(-1, (-1, 3)).to(hidden.dtype)  # (B, i, j, width + 1, 3)
+            both = hidden.flatten(2, 3).expand(len(maps), -1, -1, -1, -1).flatten(0, 2), maps.flatten(0, 2)
+            colours = torch.baddbmm(both[1][:, -1:], both[0], both[1][:, :-1]).unflatten(0, maps.shape[:3])
+            at = ((near.y.index[0] - top) * len(columns))[:, None] + (near.x.index[0] - left)
+            at = (at * rows.shape[1] + row[:, None]) * columns.shape[1] + column
+            return colours.flatten(1, 3).index_select(1, at.flatten()).mT
+
+    def at_points(self, state: MetaSRState, queries: Queries, near: Corners) -> Tensor:  # (B, 3, Q)
         with torch.autocast(near.offset.device.type, enabled=False):  # places stay in full precision
             first = self.imnet.layers[0]
-            step = queries.relative_cell(state.size)[:, None, :1] / 2  # 1 / scale
+            step = self.step(queries, state.size)[:, None]
             many = max(len(step), len(near.index))
             place = [near.offset[:, 0].expand(many, -1, -1), step.expand(many, near.index.shape[-1], 1)]
             hidden = self.imnet.layers[1](first(torch.cat(place, -1).to(first.weight.dtype)))
         filtered = take(state.rows, near.index)[:, 0].unflatten(-1, (-1, 3))  # (B, Q, width + 1, 3)
-        colour = (hidden.to(filtered)[..., None] * filtered[..., :-1, :]).sum(-2) + filtered[..., -1, :]
-        return colour.movedim(-1, 1).unflatten(-1, queries.shape)
+        return ((hidden.to(filtered)[..., None] * filtered[..., :-1, :]).sum(-2) + filtered[..., -1, :]).mT
 
     @classmethod
     def from_published(cls, name: str, arguments: dict) -> dict:

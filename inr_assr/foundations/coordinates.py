@@ -74,6 +74,16 @@ class Near(NamedTuple):
         "Where one of the two has no share (less than rounding of the coordinates gives), or both are the same pixel."
         return (self.weight.amin(0) < 1e-11) | (self.index[0] == self.index[1])
 
+    def members(self) -> tuple[int, Tensor, Tensor]:
+        """For coordinates in order that have one LR pixel each: the first of these, which coordinates belong to it and to each
+        one after it (pixels, most), and each coordinate's number within its pixel (...). Where a pixel has fewer, 0 stands."""
+        pixel = self.index[0] - self.index[0, 0]
+        number = torch.arange(len(pixel), device=pixel.device)
+        slot = number - torch.searchsorted(pixel, pixel)
+        which = torch.zeros(int(pixel[-1]) + 1, int(slot.max()) + 1, dtype=torch.int64, device=pixel.device)
+        which[pixel, slot] = number
+        return int(self.index[0, 0]), which, slot
+
 
 def near_pixels(
     coord: Tensor,  # (...) coordinates along one axis, in [-1, 1]
@@ -359,6 +369,17 @@ class Queries:
         "The cell in the units of `offset`: 2 / scale. `size` is that of the maps where it is not the LR size."
         height, width = size if size and self.tile is None else self.lr_size
         return self.cell * torch.tensor([height, width], device=self.cell.device, dtype=self.cell.dtype)
+
+    @functools.cached_property
+    def whole_scale(self) -> tuple[int, int] | None:
+        "How many rows and columns fall on an LR pixel, where that is the same whole number everywhere and cells are as large."
+        if not self.is_grid or self.step is None or len(self.step) > 1:
+            return None
+        lr = torch.tensor(self.lr_size, dtype=torch.float64)
+        scales = [(2 / (size[0].cpu().double() * lr)).tolist() for size in (self.step, self.cell)]
+        whole = tuple(round(scale) for scale in scales[0])
+        same = all(abs(scale - n) < 1e-5 * n for pair in scales for scale, n in zip(pair, whole, strict=True))
+        return whole if same else None
 
     def corners(
         self,
