@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .contract import DECODERS, Decoder, as_rows, bilinear, take
+from .contract import DECODERS, Decoder, as_rows, bilinear, blended
 from ..foundations.coordinates import CellPolicy, Corners, Queries
 from ..foundations.errors import InputError, check_number
+from ..foundations.layers import apply, linear
 
 # %% ../../nbs/decoders/26_srno.ipynb #c51533f7
 class HeadNorm(nn.Module):
@@ -29,8 +30,12 @@ class HeadNorm(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:  # (..., heads, channels)
         u = u - u.mean(-1, keepdim=True)
-        std = torch.linalg.vector_norm(u, dim=-1, keepdim=True) / math.sqrt(u.shape[-1] - 1)
-        return u / (std + 1e-5) * self.weight[:, 0] + self.bias[:, 0]
+        return u * self.shrink(u) * self.weight[:, 0] + self.bias[:, 0]
+
+    def shrink(self, centred: Tensor) -> Tensor:  # (..., channels), mean 0 -> (..., 1)
+        "What makes their standard deviation 1."
+        std = torch.linalg.vector_norm(centred, dim=-1, keepdim=True) / math.sqrt(centred.shape[-1] - 1)
+        return 1 / (std + 1e-5)
 
 
 class GalerkinAttention(nn.Module):
@@ -40,7 +45,7 @@ class GalerkinAttention(nn.Module):
         self,
         width: int,  # channels of a query
         heads: int,
-        norm: Callable[[], nn.Module],  # makes the normalisation of (..., heads, width / heads)
+        norm: Callable[[], nn.Module],  # makes the normalisation of (..., heads, width / heads), which has `shrink`
     ):
         super().__init__()
         self.heads = heads
@@ -48,31 +53,52 @@ class GalerkinAttention(nn.Module):
         self.o_proj1, self.o_proj2 = nn.Linear(width, width), nn.Linear(width, width)
         self.kln, self.vln = norm(), norm()
 
+    def parts(self, which: slice | int) -> tuple[Tensor, Tensor]:
+        "Weight (heads, ..., c, width) and bias (heads, ..., c) of queries (0), keys (1) or values (2)."
+        return tuple(p.unflatten(0, (self.heads, 3, -1))[:, which] for p in self.qkv_proj.parameters())
+
     def gather(self, x: Tensor) -> Tensor:  # (B, Q, width) -> (B, heads, c, c)
         "Sum of k^T v over these queries."
-        weight, bias = (p.unflatten(0, (self.heads, 3, -1))[:, 1:] for p in self.qkv_proj.parameters())
-        kv = F.linear(x, weight.flatten(0, 2), bias.flatten()).unflatten(-1, bias.shape)
+        weight, bias = (p - p.mean(2, keepdim=True) for p in self.parts(slice(1, 3)))  # makes centred keys and values
+        weight, bias = weight.transpose(0, 1).flatten(0, 2), bias.transpose(0, 1).flatten()
+        kv = linear(x, weight, bias).unflatten(-1, (2, self.heads, -1))
         with torch.autocast(x.device.type, enabled=False):  # a sum of many small numbers
             kv = kv.to(weight.dtype)
-            return torch.einsum("bqhi,bqhj->bhij", self.kln(kv[..., 0, :]), self.vln(kv[..., 1, :]))
+            pairs = ((self.kln, kv[:, :, 0]), (self.vln, kv[:, :, 1]))
+            k, v = (u * n.shrink(u) if torch.is_grad_enabled() else u.mul_(n.shrink(u)) for n, u in pairs)
+            both = torch.einsum("bqhi,bqhj->bhij", k, v)
+            # the normalisations' scale and shift, for all queries at once
+            (kw, kb), (vw, vb) = ((p.reshape(-1, p.shape[-1]) for p in (n.weight, n.bias)) for n in (self.kln, self.vln))
+            some, other = kw * k.sum(1), vw * v.sum(1)  # (B, heads, c)
+            both = kw[..., None] * vw[..., None, :] * both + some[..., None] * vb[..., None, :]
+            return both + kb[..., None] * (other + x.shape[1] * vb)[..., None, :]
 
-    def forward(self, x: Tensor, mean: Tensor) -> Tensor:
-        "The next vectors (B, Q, width) of these queries, where `mean` (B, heads, c, c) is that of k^T v over all."
-        with torch.autocast(x.device.type, enabled=False):
-            weight, bias = (p.unflatten(0, (self.heads, 3, -1))[:, 0] for p in self.qkv_proj.parameters())
+    def settle(self, mean: Tensor) -> tuple[Tensor, Tensor]:
+        "Attention by the mean (B, heads, c, c) of k^T v, and the first matrix of the MLP: one matrix and shift a picture."
+        with torch.autocast(mean.device.type, enabled=False):
+            weight, bias = self.parts(0)
             mean = mean.to(weight.dtype)
             attend = torch.einsum("hki,bhkj->bihj", weight, mean).flatten(2)
             attend = attend + torch.eye(attend.shape[-1], dtype=attend.dtype, device=attend.device)
-            shift = torch.einsum("hk,bhkj->bhj", bias, mean).flatten(1)[:, None]
-            matrix, shift = attend @ self.o_proj1.weight.mT, self.o_proj1(shift)
-        return x + self.o_proj2(F.gelu(x @ matrix + shift))
+            shift = torch.einsum("hk,bhkj->bhj", bias, mean).flatten(1)
+            return (self.o_proj1.weight @ attend.mT).contiguous(), self.o_proj1(shift)
+
+    def forward(self, x: Tensor, settled: tuple[Tensor, Tensor]) -> Tensor:
+        "The next vectors (B, Q, width) of these queries. May overwrite `x` where no gradient is wanted."
+        matrix, shift = settled
+        if len(matrix) == 1:
+            inner = linear(x, matrix[0], shift[0], "gelu")
+        else:
+            inner = F.gelu(torch.baddbmm(shift[:, None].to(x.dtype), x, matrix.mT.to(x.dtype)))
+        change = apply(self.o_proj2, inner)
+        return x + change if torch.is_grad_enabled() else x.add_(change)
 
 # %% ../../nbs/decoders/26_srno.ipynb #b1324f46
 class GalerkinDecoder(Decoder):
     "Two layers of attention over all queries, `conv0` and `conv1`, between a `front` and a `tail`."
 
     context, rounds = "set", 2
-    reach = None  # a colour depends on the whole picture
+    reach: int  # besides the sums over the whole picture
 
     def front(self, state: Any, queries: Queries, near: Corners) -> Tensor:
         "One vector for each query (B, Q, width)."
@@ -86,15 +112,18 @@ class GalerkinDecoder(Decoder):
         near = queries.corners(state.size)
         x = self.front(state, queries, near)
         for i, layer in enumerate((self.conv0, self.conv1)):
-            x = layer(x, sums[i] if sums else layer.gather(x) / x.shape[1])
+            x = layer(x, sums[i] if sums else layer.settle(layer.gather(x) / x.shape[1]))
         return self.tail(state, queries, near, x).movedim(-1, 1).unflatten(-1, queries.shape)
 
     def gather(self, state: Any, queries: Queries, sums: tuple[Tensor, ...] = ()) -> Tensor:
         layers = (self.conv0, self.conv1)
         x = self.front(state, queries, queries.corners(state.size))
-        for layer, mean in zip(layers, sums, strict=False):
-            x = layer(x, mean)
+        for layer, settled in zip(layers, sums, strict=False):
+            x = layer(x, settled)
         return layers[len(sums)].gather(x)
+
+    def settle(self, number: int, mean: Tensor) -> tuple[Tensor, Tensor]:
+        return (self.conv0, self.conv1)[number].settle(mean)
 
 
 def check_heads(width: int, heads: int) -> tuple[int, int]:
@@ -138,6 +167,7 @@ class SRNO(GalerkinDecoder):
             GalerkinAttention(width, heads, lambda: HeadNorm(heads, width // heads)) for _ in range(2)
         )
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, 3)
+        self.reach = 1
 
     def prepare(self, features: Tensor, image: Tensor) -> SRNOState:
         columns = self.conv00.weight[:, 8:-2].unflatten(1, (4, -1)).transpose(0, 1)  # (4, width, C)
@@ -145,16 +175,20 @@ class SRNO(GalerkinDecoder):
         return SRNOState(maps, as_rows(image), tuple(features.shape[-2:]))
 
     def front(self, state: SRNOState, queries: Queries, near: Corners) -> Tensor:
-        corner = torch.arange(4, device=near.index.device)[:, None]
-        x = take(state.maps, 4 * near.index + corner)
+        corner = torch.arange(4, device=state.maps.device)[:, None]
+        x = blended(state.maps, 4 * near.index + corner, near)
         with torch.autocast(x.device.type, enabled=False):  # places stay in full precision
             weight = self.conv00.weight
-            offset = near.offset.transpose(1, 2).flatten(2).to(weight.dtype)
-            cell = F.linear(queries.relative_cell(state.size).to(weight.dtype), weight[:, -2:], self.conv00.bias)
-            return (x * near.weight).sum(1) + F.linear(offset, weight[:, :8]) + cell[:, None]
+            cell = F.linear(queries.relative_cell(state.size).to(weight.dtype), weight[:, -2:], self.conv00.bias)[:, None]
+            if not near.is_grid:
+                return x + F.linear(near.offset.transpose(1, 2).flatten(2).to(weight.dtype), weight[:, :8]) + cell
+            columns = weight[:, :8].unflatten(1, (2, 2, 2))  # (width, row of the corner, its column, (y, x))
+            y = near.y.offset.mT.to(weight.dtype) @ columns[..., 0].sum(2).T + cell[0]
+            x = x.to(weight.dtype).unflatten(1, near.shape) + y[:, None]
+            return x.add_(near.x.offset.mT.to(weight.dtype) @ columns[..., 1].sum(1).T).flatten(1, 2)
 
     def tail(self, state: SRNOState, queries: Queries, near: Corners, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x))) + bilinear(state.image, near)
+        return self.fc2(apply(self.fc1, x, "gelu")) + bilinear(state.image, near)
 
     @classmethod
     def from_published(cls, name: str, arguments: dict) -> dict:

@@ -89,7 +89,8 @@ def appetite(model) -> Appetite:
         with PeakMemory() as memory:
             sums = ()
             while len(sums) < model.decoder.rounds:
-                sums = (*sums, model.decoder.gather(state, ask(range(rows), range(256)), sums))
+                mean = model.decoder.gather(state, ask(range(rows), range(256)), sums) / (256 * rows)
+                sums = (*sums, model.decoder.settle(len(sums), mean))
             model.decoder.query(state, ask(range(rows), range(256)), *([sums] if sums else []))
         queries.append(memory.most)
     square, prepare, _ = np.polyfit(counts, peaks, 2)
@@ -333,7 +334,7 @@ def answer(
         for *_, part in in_blocks(lambda *b: model.decoder.gather(state, ask(*b), sums), rows, columns, most):
             wide = part.cpu().double()  # small, and wide: blocks must not show
             total = wide if total is None else total + wide
-        sums = (*sums, (total / (len(rows) * len(columns))).to(part))
+        sums = (*sums, model.decoder.settle(len(sums), (total / (len(rows) * len(columns))).to(part)))
     more = [sums] if sums else []
     for *block, colours in in_blocks(lambda *b: model.decoder.query(state, ask(*b), *more), rows, columns, most):
         yield *block, model.normalisation.out_of(colours)
