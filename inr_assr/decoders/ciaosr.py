@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .contract import DECODERS, MLP, Decoder, Normalisation, as_rows, bilinear, take
+from .contract import DECODERS, MLP, Decoder, Normalisation, as_rows, bilinear, placed, take, vote
 from ..foundations.coordinates import Queries, pixels_around
 from ..foundations.errors import InputError, check_number
 from ..foundations.padding import PaddingPolicy
+from ..foundations.layers import linear, run
 
 # %% ../../nbs/decoders/27_ciaosr.ipynb #ac3e2225
 def matching(inputs: int, outputs: int) -> nn.Sequential:
@@ -75,6 +76,7 @@ class CiaoSRState(NamedTuple):
     first_v: Tensor  # (B, h*w, width) and of imnet_v
     image: Tensor  # (B, h*w, 3) the normalised picture, for the bilinear part
     size: tuple[int, int]  # (h, w)
+    pairs: Tensor | None = None  # (B, h*w*5, width + 1) what the score of two neighbours is made of, see `focus`
 
 # %% ../../nbs/decoders/27_ciaosr.ipynb #85295b5e
 @DECODERS.register("CiaoSR")
@@ -108,38 +110,72 @@ class CiaoSR(Decoder):
         self.imnet_q = MLP(value, 3, hidden)
         self.imnet_k, self.imnet_v = MLP(self.inputs + 4, self.inputs, hidden), MLP(value + 4, value, hidden)
         self.cs_attn = CrossScaleAttention(channels, scales) if scales else None
-        self.reach = None if scales else 2 + int(unfold)
+        self.local_reach = 2 + int(unfold)
+        self.reach = None if scales else self.local_reach
+        self.channels, self.around = channels, partial(pixels_around, side=self.side)
+
+    def survey(self, features: Tensor, image: Tensor) -> Tensor:
+        "The features, and what the search over the whole picture found."
+        return features if self.cs_attn is None else torch.cat([features, self.cs_attn(features)], 1)
 
     def prepare(self, features: Tensor, image: Tensor) -> CiaoSRState:
+        if features.shape[1] == self.channels:
+            features = self.survey(features, image)
+        own, found = features[:, : self.channels], features[:, self.channels :]
         kernel = 3 if self.unfold else 1
-        unfolded = F.unfold(features, kernel, padding=kernel // 2).mT
-        values = unfolded
-        if self.cs_attn is not None:
-            values = torch.cat([unfolded, as_rows(self.cs_attn(features))], -1)
+        unfolded = F.unfold(own, kernel, padding=kernel // 2).mT.contiguous()  # a row for each pixel
+        values = torch.cat([unfolded, as_rows(found)], -1) if found.shape[1] else unfolded
         k, v = self.imnet_k.layers[0], self.imnet_v.layers[0]
         first_k = F.linear(unfolded, k.weight[:, :-4], k.bias)
         first_v = F.linear(values, v.weight[:, :-4], v.bias)
         return CiaoSRState(unfolded, values, first_k, first_v, as_rows(image), tuple(features.shape[-2:]))
 
+    def focus(self, state: CiaoSRState, queries: Queries) -> CiaoSRState:
+        """A score is q (k o (W h + b)) = h W^T(q o k) + b (q o k), and q o k depends on two neighbouring LR pixels only, in
+        either order: five pairs a pixel. That pays where more than about two wanted pixels fall on an LR pixel."""
+        density = 4 / queries.relative_cell(state.size).prod().item() if len(queries.cell) == 1 else 0
+        if torch.is_grad_enabled() or not queries.is_grid or density < 2.3:
+            return state
+        last, (h, w), pairs = self.imnet_k.layers[-1], state.size, []
+        matrix = torch.cat([last.weight, last.bias[:, None]], 1).T.contiguous()  # (width + 1, U)
+        maps = F.pad(state.unfolded.unflatten(1, (h, w)), (0, 0, 1, 1, 0, 1))
+        for down, across in ((0, 0), (0, 1), (1, -1), (1, 0), (1, 1)):
+            other = maps[:, down : down + h, 1 + across : 1 + across + w]
+            pairs.append(linear(state.unfolded.unflatten(1, (h, w)) * other, matrix))
+        return state._replace(pairs=torch.stack(pairs, 3).flatten(1, 3))
+
     def query(self, state: CiaoSRState, queries: Queries) -> Tensor:
-        own, near = (
-            queries.corners(state.size, ensemble=False),
-            queries.neighbours(state.size, partial(pixels_around, side=self.side)),
-        )
-        asked = take(state.unfolded, own.index)  # (B, 1, Q, U)
-        with torch.autocast(asked.device.type, enabled=False):  # places stay in full precision
-            places = []
-            for mlp in (self.imnet_k, self.imnet_v):
-                columns = mlp.layers[0].weight[:, -4:].to(near.offset.dtype)
-                cell = F.linear(queries.relative_cell(state.size), columns[:, 2:])[:, None, None]
-                places.append(F.linear(near.offset, columns[:, :2]) + cell)
-            picture = bilinear(state.image, queries.corners(state.size))
-        weigh = self.imnet_k.layers[1:](take(state.first_k, near.index) + places[0])
-        score = (asked * take(state.unfolded, near.index) * weigh).sum(-1, keepdim=True)
+        own = queries.corners(state.size, ensemble=False)
+        near = queries.neighbours(state.size, self.around)
+
+        def answers(mlp: MLP, rows: Tensor, stop: int | None = None) -> Tensor:  # (B, K, Q, ...)
+            first, _, *others = mlp.layers[:stop]
+            with torch.autocast(rows.device.type, enabled=False):
+                cell = F.linear(queries.relative_cell(state.size).to(first.weight.dtype), first.weight[:, -2:])
+            return run(others, F.relu_(placed(rows, near, first.weight[:, -4:-2], cell)))
+
+        if state.pairs is None:
+            product = take(state.unfolded, own.index) * take(state.unfolded, near.index)
+            score = (product * answers(self.imnet_k, state.first_k)).sum(-1, keepdim=True, dtype=state.image.dtype)
+        else:
+            down, across = (near.y.index - own.y.index)[:, None, :, None], (near.x.index - own.x.index)[None, :, None]
+            kind = torch.where(down == 0, across.abs(), 3 + down * across).flatten(2, 3).flatten(0, 1)[None]
+            pair = take(state.pairs, torch.minimum(near.index, own.index) * 5 + kind)
+            hidden = answers(self.imnet_k, state.first_k, -1)
+            score = pair[..., -1:] + (pair[..., :-1].mul_(hidden)).sum(-1, keepdim=True)
         share = (score / self.softmax_scale).softmax(1)
-        value = take(state.values, near.index) * self.imnet_v.layers[1:](take(state.first_v, near.index) + places[1])
-        colour = self.imnet_q((share * value).sum(1)) + picture
-        return colour.movedim(-1, 1).unflatten(-1, queries.shape)
+        value = answers(self.imnet_v, state.first_v)
+        if torch.is_grad_enabled():
+            value = (take(state.values, near.index) * value * share).sum(1, keepdim=True)
+        else:
+            value = take(state.values, near.index).mul_(value)
+            mixed = value[:, :1] * share[:, :1]
+            for k in range(1, value.shape[1]):
+                mixed.addcmul_(value[:, k : k + 1], share[:, k : k + 1])
+            value = mixed
+        *hidden, last = self.imnet_q.layers
+        colour = vote(last, run(hidden, value), own) + bilinear(state.image, queries.corners(state.size))
+        return colour.mT.unflatten(-1, queries.shape)
 
     @classmethod
     def from_published(cls, name: str, arguments: dict) -> dict:

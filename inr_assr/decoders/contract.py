@@ -45,6 +45,7 @@ class Decoder(nn.Module):
     context: str = "point"  # "point": a colour depends on its own query; "set": on all queries of the call
     rounds: int = 0  # context "set": how many sums over all queries are needed, one after the other
     reach: int | None  # how many feature pixels to each side it reads; None: all
+    local_reach: int | None = None  # the same besides what `survey` and sums over queries bring; default: reach
     flight: int = 1024  # queries that a CPU answers at a time: what its cache holds
     window: int = 1  # the multiple that it wants the picture's sides to be; the model pads
     padding: ClassVar[PaddingPolicy] = PaddingPolicy("none")  # and how its authors do it
@@ -57,8 +58,12 @@ class Decoder(nn.Module):
     small: ClassVar[dict] = {}  # options of one that is tested in a second
     inexact: ClassVar[dict[str, str]] = {}  # checks of the conformance run that cannot hold, and why
 
+    def survey(self, features: Tensor, image: Tensor) -> Tensor:
+        "What needs the whole picture, as further channels of the features (B, C + ..., h, w): `prepare` may then be given parts."
+        return features
+
     def prepare(self, features: Tensor, image: Tensor) -> Any:
-        "State for one picture: features (B, C, h, w), image (B, 3, h, w) in network units."
+        "State for one picture: features (B, C, h, w), surveyed or not; image (B, 3, h, w) in network units."
         raise NotImplementedError
 
     def focus(self, state: Any, queries: Queries) -> Any:
@@ -76,6 +81,10 @@ class Decoder(nn.Module):
     def settle(self, number: int, mean: Tensor) -> Any:
         "Context 'set': all that queries need of the mean of sum `number` over the whole set; done once."
         return mean
+
+    def informed(self, state: Any, sums: tuple) -> Any:
+        "Context 'set': state for queries that know these sums, settled; once for each part of a picture. Where it pays."
+        return state
 
     @classmethod
     def from_published(cls, name: str, arguments: dict) -> dict:

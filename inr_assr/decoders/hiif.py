@@ -104,7 +104,7 @@ class HIIF(GalerkinDecoder):
         self.conv0, self.conv1 = (
             GalerkinAttention(width, heads, lambda: PlainNorm(width // heads)) for _ in range(2)
         )
-        self.reach = 2
+        self.local_reach = 2
 
     def prepare(self, features: Tensor, image: Tensor) -> HIIFState:
         first, width = self.fc_layers[0], self.freq.out_channels

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .contract import DECODERS, Decoder, as_rows, bilinear, fourier, take
+from .contract import DECODERS, Decoder, as_rows, bilinear, fourier, take, vote
 from ..foundations.coordinates import CellPolicy, Queries
 from ..foundations.errors import InputError, check_number
 from ..foundations.layers import run
@@ -128,7 +128,8 @@ class LINF(Decoder):
             x = fourier(take(state.amplitude, near.index).to(phase.dtype), down, across, phase, near)
             x = x * near.weight if torch.is_grad_enabled() else x.mul_(near.weight)
         x = x.transpose(1, 2).flatten(2)  # the four corners side by side
-        return run(self.layers, x).unflatten(-1, (-1, 2, self.numbers))
+        *hidden, last = self.layers
+        return vote(last, run(hidden, x)[:, None], near).unflatten(-1, (-1, 2, self.numbers))
 
     def query(
         self,

@@ -30,6 +30,7 @@ class MetaSRState(NamedTuple):
 class MetaSR(Decoder):
     "Meta-upscale module. Parameter names are the published ones (`imnet.layers.*`)."
 
+    flight = 16384
     published: ClassVar[dict] = {"metasr": {}}
     published_parameters: ClassVar[int] = 445_120
     small: ClassVar[dict] = {"width": 16}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .contract import ENCODERS, Encoder
 from ..foundations.errors import check_choice, check_number
+from ..foundations.layers import run
 
 # %% ../../nbs/encoders/11_edsr.ipynb #178e4a1b
 def conv3(inputs: int, outputs: int) -> nn.Conv2d:
@@ -40,8 +41,8 @@ class ResidualBlock(nn.Module):
         self.res_scale = res_scale
 
     def forward(self, x: Tensor) -> Tensor:
-        change = self.body(x)
-        return x + (change if self.res_scale == 1 else change * self.res_scale)
+        change = run(self.body, x)
+        return (change if self.res_scale == 1 else change * self.res_scale).add_(x)
 
 # %% ../../nbs/encoders/11_edsr.ipynb #63ae91f0
 def upsampler(features: int, scale: int) -> nn.Sequential:
@@ -97,8 +98,9 @@ class EDSR(Encoder):
         self.receptive_field = 2 * blocks + 2 + ({2: 2, 3: 2, 4: 3}[self.magnifies] if upsampling else 0)
 
     def forward(self, image: Tensor) -> Tensor:
-        start = self.head(image)
-        features = self.body(start) + start if self.skip else self.body(start)
+        start = run(self.head, image)
+        features = run(self.body, start)
+        features = features.add_(start) if self.skip else features
         return self.tail(features) if self.magnifies > 1 else features
 
     @classmethod

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .contract import ENCODERS, Encoder
 from .edsr import conv3, unused_mean_shift
 from ..foundations.errors import InputError, check_number
+from ..foundations.layers import run
 
 # %% ../../nbs/encoders/13_rcan.ipynb #771035d7
 class ChannelAttention(nn.Module):
@@ -39,7 +40,7 @@ class AttentionBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        return x + run(self.body, x)
 
 
 class ResidualGroup(nn.Module):
@@ -52,7 +53,7 @@ class ResidualGroup(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        return x + run(self.body, x)
 
 # %% ../../nbs/encoders/13_rcan.ipynb #f84e193f
 @ENCODERS.register("RCAN")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .contract import ENCODERS, Encoder
 from .edsr import conv3
 from ..foundations.errors import check_choice, check_number
+from ..foundations.layers import run
 
 # %% ../../nbs/encoders/12_rdn.ipynb #7b800139
 class DenseLayer(nn.Module):
@@ -25,7 +26,7 @@ class DenseLayer(nn.Module):
         self.conv = nn.Sequential(conv3(inputs, growth), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x, self.conv(x)], 1)
+        return torch.cat([x, run(self.conv, x)], 1)
 
 
 class DenseBlock(nn.Module):

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .layers import run
+
 # %% ../../nbs/foundations/08_windows.ipynb #1c323b10
 def to_windows(
     maps: Tensor,  # (B, H, W, C), sides multiples of `window`
@@ -82,7 +84,7 @@ class Mlp(nn.Module):
         self.fc1, self.act, self.fc2 = nn.Linear(width, hidden), nn.GELU(gelu), nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))
+        return run((self.fc1, self.act, self.fc2), x)
 
 
 def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:

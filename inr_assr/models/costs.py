@@ -17,7 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..encoders.contract import ENCODERS
 from ..foundations.coordinates import Queries
 from ..foundations.memory import PeakMemory
-from .enlarge import QUERIES, answer
+from ..foundations.layers import plainly
+from .enlarge import Piece, answer
 from .model import build_model
 
 # %% ../../nbs/models/44_costs.ipynb #bfe6b9e3
@@ -54,16 +55,15 @@ def cost_card(
     for scale in scales:
         size, lr = (round(side * scale),) * 2, (side, side)
 
-        def ask(rows: range, columns: range, lr=lr, size=size) -> Queries:
-            return model.cell_policy(Queries.grid(lr, size, rows, columns, device=device))
+        ask = model.cell_policy(Queries.grid(lr, size, device=device)).block
 
         def prepare(ask=ask):
             state = decoder.prepare(features, image)
             return decoder.focus(state, ask(range(1), range(1)))
 
         def decode(ask=ask, size=size, prepare=prepare):
-            state, most = prepare(), QUERIES.get(device, 2**16)
-            for _ in answer(model, state, ask, range(size[0]), range(size[1]), most):
+            piece = Piece(prepare(), ask, range(size[0]), range(size[1]))
+            for _ in answer(model, lambda: [piece], size[0] * size[1]):
                 pass
 
         once = _measure(prepare, times=0)[0]
@@ -92,7 +92,7 @@ def _where(side: int, device: str) -> str:
 def _measure(work: Callable[[], object], times: int = 3) -> tuple[int, float, int]:
     "FLOP, seconds (median), peak bytes."
     counter, memory, seconds = FlopCounterMode(display=False), PeakMemory(), []
-    with counter, sdpa_kernel(SDPBackend.MATH):  # the only form of attention that the counter sees everywhere
+    with counter, plainly(), sdpa_kernel(SDPBackend.MATH):  # the only form of attention that the counter sees everywhere
         work()
     if times:
         with memory:

@@ -98,7 +98,7 @@ class Eye:
         top, left, height, width = tile
         padded = self.model.normalisation.into(self.model.pad(self.image))
         piece = padded[..., top : top + height, left : left + width].contiguous(memory_format=torch.channels_last)
-        return self.model.decoder.prepare(self.model.encoder(piece), piece)
+        return self.model.state_of(self.model.encode(piece), piece)
 
     @torch.inference_mode()
     def _decode(self, size: tuple[int, int], rows: range, columns: range) -> np.ndarray:
@@ -116,7 +116,7 @@ class Eye:
                 asked = Queries.grid(self.lr, size, down, across, self.image.device, self.image.dtype)
                 asked = model.place(asked).on_tile(*tile) if self.tiled else model.place(asked)
                 state = model.decoder.focus(self._state(tile), asked)
-                colours = to_picture(model.normalisation.out_of(model.decoder.query(state, asked)))
+                colours = to_picture(model.decode(state, asked))
                 out[
                     down.start - rows.start : down.stop - rows.start,
                     across.start - columns.start : across.stop - columns.start,
