@@ -17,7 +17,7 @@ from .contract import DECODERS, MLP, Decoder, Normalisation, as_rows, bilinear, 
 from ..foundations.coordinates import Queries, pixels_around
 from ..foundations.errors import InputError, check_number
 from ..foundations.padding import PaddingPolicy
-from ..foundations.layers import linear, run
+from ..foundations.layers import linear, mlp
 
 # %% ../../nbs/decoders/27_ciaosr.ipynb #ac3e2225
 def matching(inputs: int, outputs: int) -> nn.Sequential:
@@ -148,11 +148,11 @@ class CiaoSR(Decoder):
         own = queries.corners(state.size, ensemble=False)
         near = queries.neighbours(state.size, self.around)
 
-        def answers(mlp: MLP, rows: Tensor, stop: int | None = None) -> Tensor:  # (B, K, Q, ...)
-            first, _, *others = mlp.layers[:stop]
+        def answers(net: MLP, rows: Tensor, stop: int | None = None) -> Tensor:  # (B, K, Q, ...)
+            first, _, *others = net.layers[:stop]
             with torch.autocast(rows.device.type, enabled=False):
                 cell = F.linear(queries.relative_cell(state.size).to(first.weight.dtype), first.weight[:, -2:])
-            return run(others, F.relu_(placed(rows, near, first.weight[:, -4:-2], cell)))
+            return mlp(others, placed(rows, near, first.weight[:, -4:-2], cell), rectify=True)
 
         if state.pairs is None:
             product = take(state.unfolded, own.index) * take(state.unfolded, near.index)
@@ -173,8 +173,7 @@ class CiaoSR(Decoder):
             for k in range(1, value.shape[1]):
                 mixed.addcmul_(value[:, k : k + 1], share[:, k : k + 1])
             value = mixed
-        *hidden, last = self.imnet_q.layers
-        colour = vote(last, run(hidden, value), own) + bilinear(state.image, queries.corners(state.size))
+        colour = vote(self.imnet_q.layers, value, own) + bilinear(state.image, queries.corners(state.size))
         return colour.mT.unflatten(-1, queries.shape)
 
     @classmethod

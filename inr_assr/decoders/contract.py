@@ -6,6 +6,7 @@
 __all__ = ['DECODERS', 'Normalisation', 'Decoder', 'as_rows', 'take', 'MLP', 'placed', 'vote', 'fourier', 'blended', 'bilinear']
 
 # %% ../../nbs/decoders/20_contract.ipynb #35dba41f
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ..foundations.coordinates import CellPolicy, Corners, Queries
 from ..foundations.errors import InputError
-from ..foundations.layers import run
+from ..foundations.layers import mlp, run
 from ..foundations.padding import PaddingPolicy
 from ..foundations.registry import Registry
 
@@ -145,7 +146,7 @@ def placed(
             x = x.unflatten(1, (len(near.y.index), -1)).unflatten(3, near.shape)  # (B, k, m, H, W, C)
             down, across = (n.offset.to(dtype)[..., None] * c for n, c in ((near.y, columns[:, 0]), (near.x, columns[:, 1])))
             down = down[:, None, :, None] if constant is None else down[:, None, :, None] + constant[:, None, None, None, None]
-            x = x.add_(down) if x.dtype == dtype else x + down
+            x = x.add_(down) if x.dtype == dtype and not torch.is_grad_enabled() else x + down
             return x.add_(across[:, None]).flatten(3, 4).flatten(1, 2)
         place = near.offset.to(dtype)
         if constant is None:
@@ -154,23 +155,28 @@ def placed(
             batch = max(len(place), len(constant))
             place = torch.baddbmm(constant[:, None], place.flatten(1, 2).expand(batch, -1, -1), columns.mT.expand(batch, -1, -1))
             place = place.unflatten(1, near.offset.shape[1:3])
-        return x.add_(place) if x.dtype == dtype and len(place) <= len(x) else x + place
+        return x + place
 
 
 def vote(
-    last: nn.Linear,  # a decoder's last layer
-    x: Tensor,  # (B, K, Q, C) what goes into it for each corner
+    layers: Sequence[nn.Module],  # linear layers with ReLU between
+    x: Tensor,  # (B, K, Q, C) what goes into them for each corner
     near: Corners,
+    rectify: bool = False,  # begin with a ReLU
 ) -> Tensor:  # (B, Q, outputs)
-    "The last layer's answers at the corners, blended by their shares. It is linear and the shares sum to 1, so the order does not matter."
-    if torch.is_grad_enabled() or x.device.type != "cpu":
+    "An MLP's answers at the corners, blended by their shares. The last layer is linear and the shares sum to 1, so their order does not matter."
+    last = layers[-1]
+    if x.device.type != "cpu":
+        x = mlp(layers[:-2], x, rectify).relu() if len(layers) > 1 else x
         return last(x[:, 0] if x.shape[1] == 1 else (x * near.weight).sum(1))
-    with torch.autocast("cpu", enabled=False):  # a product of three rows: as fast before the blending
-        colours = last.weight @ x.to(last.weight.dtype).flatten(0, 2).T
-        colours = colours.unflatten(1, x.shape[:3])
-        if x.shape[1] > 1:
-            colours = colours * near.weight[..., 0]
-        return colours.sum(2).permute(1, 2, 0) + last.bias
+    if torch.is_grad_enabled():
+        colours = mlp(layers, x, rectify)
+        return colours[:, 0] if x.shape[1] == 1 else (colours * near.weight).sum(1)
+    x = run(layers[:-1], F.relu_(x) if rectify else x)
+    with torch.autocast("cpu", enabled=False):  # a product of three rows, in full precision
+        colours = (last.weight @ x.to(last.weight.dtype).flatten(0, 2).T).unflatten(1, x.shape[:3])
+        colours = colours[:, :, 0] if x.shape[1] == 1 else (colours * near.weight[..., 0]).sum(2)
+        return colours.permute(1, 2, 0) + last.bias
 
 # %% ../../nbs/decoders/20_contract.ipynb #779e7719
 def fourier(

@@ -15,7 +15,6 @@ from torch import Tensor
 from .contract import DECODERS, MLP, Decoder, as_rows, placed, take, vote
 from ..foundations.coordinates import Corners, Queries
 from ..foundations.errors import InputError, check_number
-from ..foundations.layers import run
 
 # %% ../../nbs/decoders/21_liif.ipynb #19a4aea1
 class LIIFState(NamedTuple):
@@ -68,14 +67,14 @@ class LIIF(Decoder):
         near = queries.corners(state.size, self.ensemble)
         if self.imnet is None:
             return take(state.rows, near.index)[:, 0].mT.unflatten(-1, queries.shape)
-        first, _, *hidden, last = self.imnet.layers
+        first, _, *others = self.imnet.layers
         with torch.autocast(near.y.offset.device.type, enabled=False):
             down_across, cell = first.weight[:, self.inputs :].split(2, 1) if self.cell else (first.weight[:, -2:], None)
             if self.cell:
                 cell = F.linear(queries.relative_cell(state.size).to(cell.dtype), cell)
 
         def colours(part: Corners) -> Tensor:
-            return vote(last, run(hidden, F.relu_(placed(state.rows, part, down_across, cell))), part)
+            return vote(others, placed(state.rows, part, down_across, cell), part, rectify=True)
 
         return near.answered(colours, queries.shape)
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from .contract import DECODERS, Decoder, as_rows, bilinear, fourier, take, vote
 from ..foundations.coordinates import CellPolicy, Queries
 from ..foundations.errors import InputError, check_number
-from ..foundations.layers import run
 
 # %% ../../nbs/decoders/25_linf.ipynb #8255ed84
 class Mix(nn.Module):
@@ -128,8 +127,7 @@ class LINF(Decoder):
             x = fourier(take(state.amplitude, near.index).to(phase.dtype), down, across, phase, near)
             x = x * near.weight if torch.is_grad_enabled() else x.mul_(near.weight)
         x = x.transpose(1, 2).flatten(2)  # the four corners side by side
-        *hidden, last = self.layers
-        return vote(last, run(hidden, x)[:, None], near).unflatten(-1, (-1, 2, self.numbers))
+        return vote(self.layers, x[:, None], near).unflatten(-1, (-1, 2, self.numbers))
 
     def query(
         self,

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from .contract import DECODERS, MLP, Decoder, as_rows, bilinear, fourier, take, vote
 from ..foundations.coordinates import CellPolicy, Corners, Queries
 from ..foundations.errors import InputError, check_number
-from ..foundations.layers import run
 
 # %% ../../nbs/decoders/22_lte.ipynb #8d7e8632
 class LTEState(NamedTuple):
@@ -68,14 +67,14 @@ class LTE(Decoder):
         return self.imnet.layers
 
     def query(self, state: LTEState, queries: Queries) -> Tensor:
-        *hidden, last = self.steps()
+        layers = self.steps()
         with torch.autocast(state.image.device.type, enabled=False):
             phase = math.pi * self.phase(queries.relative_cell(state.size).to(self.phase.weight.dtype))
 
         def colours(part: Corners) -> Tensor:
             down, across = take(state.frequency, part.index).chunk(2, -1)
             x = fourier(take(state.amplitude, part.index), down, across, phase, part)
-            return vote(last, run(hidden, x), part) + bilinear(state.image, part)
+            return vote(layers, x, part) + bilinear(state.image, part)
 
         return queries.corners(state.size).answered(colours, queries.shape)
 

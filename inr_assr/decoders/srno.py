@@ -241,7 +241,7 @@ class SRNO(GalerkinDecoder):
         return None if state.inner is None else self.collect(state.inner, state.size, queries, near)
 
     def tail(self, state: SRNOState, queries: Queries, near: Corners, x: Tensor) -> Tensor:
-        return vote(self.fc2, apply(self.fc1, x, "gelu")[:, None], near) + bilinear(state.image, near)
+        return vote([self.fc2], apply(self.fc1, x, "gelu")[:, None], near) + bilinear(state.image, near)
 
     @classmethod
     def from_published(cls, name: str, arguments: dict) -> dict:

@@ -136,7 +136,7 @@ class Learner:
         model = configuration.build()
         if found:
             load_weights(model, state.get("weights", found["weights"]), str(start or "last.pth"))
-        self.model = model.to(self.device).train()
+        self.model = model.to(self.device, memory_format=torch.channels_last).train()  # as convolutions want it
         self.net = self.crew.setup_module(Restoring(self.model))
         learned = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(learned, self.recipe.learning_rate, fused=self.device.type == "cuda")
