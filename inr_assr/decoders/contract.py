@@ -148,16 +148,13 @@ def placed(
             down = down[:, None, :, None] if constant is None else down[:, None, :, None] + constant[:, None, None, None, None]
             x = x.add_(down) if x.dtype == dtype and not torch.is_grad_enabled() else x + down
             return x.add_(across[:, None]).flatten(3, 4).flatten(1, 2)
-        place = near.offset.to(dtype)
-        if constant is None:
-            place = F.linear(place, columns)
-        else:  # one product for both
-            batch = max(len(place), len(constant))
-            place = torch.baddbmm(constant[:, None], place.flatten(1, 2).expand(batch, -1, -1), columns.mT.expand(batch, -1, -1))
-            place = place.unflatten(1, near.offset.shape[1:3])
-        return x + place
+        place, columns = near.offset.to(dtype).flatten(1, 2), columns.mT[None]  # (B or 1, K Q, 2), (1, 2, C)
+        if constant is not None:
+            place, columns = F.pad(place, (0, 1), value=1), torch.cat([columns.expand(len(constant), -1, -1), constant[:, None]], 1)
+        place, columns = (t.expand(len(x), -1, -1) for t in (place, columns))
+        return torch.baddbmm(x.to(dtype).flatten(1, 2), place, columns).unflatten(1, x.shape[1:3])
 
-
+# %% ../../nbs/decoders/20_contract.ipynb #474e6a17
 def vote(
     layers: Sequence[nn.Module],  # linear layers with ReLU between
     x: Tensor,  # (B, K, Q, C) what goes into them for each corner

@@ -15,6 +15,7 @@ from torch import Tensor
 from .contract import DECODERS, MLP, Decoder, as_rows, take
 from ..foundations.coordinates import Corners, Queries, top_left_pixel
 from ..foundations.errors import check_number
+from ..foundations.layers import apply
 
 # %% ../../nbs/decoders/23_metasr.ipynb #ec027840
 class MetaSRState(NamedTuple):
@@ -100,9 +101,11 @@ class MetaSR(Decoder):
             step = self.step(queries, state.size)[:, None]
             many = max(len(step), len(near.index))
             place = [near.offset[:, 0].expand(many, -1, -1), step.expand(many, near.index.shape[-1], 1)]
-            hidden = self.imnet.layers[1](first(torch.cat(place, -1).to(first.weight.dtype)))
+            hidden = apply(first, torch.cat(place, -1).to(first.weight.dtype), "relu")
+            hidden = F.pad(hidden, (0, 1), value=1)  # the bias is the filter of a unit that is always 1
         filtered = take(state.rows, near.index)[:, 0].unflatten(-1, (-1, 3))  # (B, Q, width + 1, 3)
-        return ((hidden.to(filtered)[..., None] * filtered[..., :-1, :]).sum(-2) + filtered[..., -1, :]).mT
+        hidden = hidden.to(filtered.dtype).expand(len(filtered), -1, -1)
+        return torch.bmm(hidden.flatten(0, 1)[:, None], filtered.flatten(0, 1)).unflatten(0, hidden.shape[:2])[:, :, 0].mT
 
     @classmethod
     def from_published(cls, name: str, arguments: dict) -> dict:

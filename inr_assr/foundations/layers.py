@@ -150,24 +150,27 @@ class _Chain(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, dtype: torch.dtype, rectify: bool, *parameters: Tensor) -> Tensor:
         cast = [p.to(dtype) for p in parameters]
-        pairs, kept, out = list(zip(cast[::2], cast[1::2], strict=True)), [], []
-        for h in x.split(ROWS):
+        pairs, kept = list(zip(cast[::2], cast[1::2], strict=True)), []
+        out = x.new_empty(len(x), len(pairs[-1][0]), dtype=dtype)
+        for h, answer in zip(x.split(ROWS), out.split(ROWS), strict=True):
             h = (h.relu() if rectify else h).to(dtype)
             kept.append(h)
             for weight, bias in pairs[:-1]:
                 kept.append(h := _fused_linear(h, weight, bias, "relu"))
-            out.append(_fused_linear(h, *pairs[-1], "none"))
+            answer.copy_(_fused_linear(h, *pairs[-1], "none"))
         ctx.save_for_backward(*cast[::2], *kept)
         ctx.layers, ctx.rectify, ctx.like = len(pairs), rectify, (x.dtype, [p.dtype for p in parameters])
-        return torch.cat(out)
+        return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple:
         n, (dtype, wanted) = ctx.layers, ctx.like
-        weights, kept, of_x = ctx.saved_tensors[:n], ctx.saved_tensors[n:], []
+        weights, kept = ctx.saved_tensors[:n], ctx.saved_tensors[n:]
         sums = [[torch.zeros(w.shape, dtype=wanted[0]), torch.zeros(len(w), dtype=wanted[0])] for w in weights]
-        for k, g in enumerate(grad.to(weights[0].dtype).split(ROWS)):
+        of_x = grad.new_empty(len(grad), weights[0].shape[1], dtype=dtype)
+        for k, (g, below) in enumerate(zip(grad.split(ROWS), of_x.split(ROWS), strict=True)):
+            g = g.to(weights[0].dtype)
             for i in reversed(range(n)):
                 h = kept[k * n + i]
                 if g.dtype == wanted[0]:
@@ -175,12 +178,10 @@ class _Chain(torch.autograd.Function):
                 else:
                     sums[i][0] += g.T @ h
                 sums[i][1] += g.sum(0, dtype=wanted[0])
-                if i or ctx.rectify or ctx.needs_input_grad[0]:
-                    g = g @ weights[i]
+                g = g @ weights[i]
                 if i or ctx.rectify:
                     g = torch.ops.aten.threshold_backward(g, h, 0)
-            of_x.append(g)
-        of_x = torch.cat(of_x).to(dtype) if ctx.needs_input_grad[0] else None
+            below.copy_(g)
         return of_x, None, None, *(s for pair in sums for s in pair)
 
 
