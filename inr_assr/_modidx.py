@@ -96,6 +96,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'inr_assr/decoders/ciaosr.py'),
                                           'inr_assr.decoders.ciaosr.CiaoSR.our_key': ( 'decoders/ciaosr.html#ciaosr.our_key',
                                                                                        'inr_assr/decoders/ciaosr.py'),
+                                          'inr_assr.decoders.ciaosr.CiaoSR.pairs': ( 'decoders/ciaosr.html#ciaosr.pairs',
+                                                                                     'inr_assr/decoders/ciaosr.py'),
                                           'inr_assr.decoders.ciaosr.CiaoSR.prepare': ( 'decoders/ciaosr.html#ciaosr.prepare',
                                                                                        'inr_assr/decoders/ciaosr.py'),
                                           'inr_assr.decoders.ciaosr.CiaoSR.query': ( 'decoders/ciaosr.html#ciaosr.query',

@@ -76,7 +76,7 @@ class CiaoSRState(NamedTuple):
     first_v: Tensor  # (B, h*w, width) and of imnet_v
     image: Tensor  # (B, h*w, 3) the normalised picture, for the bilinear part
     size: tuple[int, int]  # (h, w)
-    pairs: Tensor | None = None  # (B, h*w*5, width + 1) what the score of two neighbours is made of, see `focus`
+    pairs: tuple[Tensor, Tensor] | None = None  # (B, h*w*5, width) and (B, h*w*5, 1), see `pairs` and `focus`
 
 # %% ../../nbs/decoders/27_ciaosr.ipynb #85295b5e
 @DECODERS.register("CiaoSR")
@@ -130,19 +130,23 @@ class CiaoSR(Decoder):
         first_v = F.linear(values, v.weight[:, :-4], v.bias)
         return CiaoSRState(unfolded, values, first_k, first_v, as_rows(image), tuple(features.shape[-2:]))
 
+    def pairs(self, product: Tensor) -> tuple[Tensor, Tensor]:  # (..., U) -> (..., width) and (..., 1)
+        "What the score of two LR pixels is made of: q (k o (W h + b)) = h W^T(q o k) + b (q o k), from their product q o k."
+        last = self.imnet_k.layers[-1]
+        return linear(product, last.weight.T), product @ last.bias[:, None]
+
     def focus(self, state: CiaoSRState, queries: Queries) -> CiaoSRState:
-        """A score is q (k o (W h + b)) = h W^T(q o k) + b (q o k), and q o k depends on two neighbouring LR pixels only, in
-        either order: five pairs a pixel. That pays where more than about two wanted pixels fall on an LR pixel."""
+        """Pairs depend on two neighbouring LR pixels only, in either order: five a pixel. To make them beforehand pays where
+        more than about two wanted pixels fall on an LR pixel."""
         density = 4 / queries.relative_cell(state.size).prod().item() if len(queries.cell) == 1 else 0
         if torch.is_grad_enabled() or not queries.is_grid or density < 2.3:
             return state
-        last, (h, w), pairs = self.imnet_k.layers[-1], state.size, []
-        matrix = torch.cat([last.weight, last.bias[:, None]], 1).T.contiguous()  # (width + 1, U)
+        (h, w), pairs = state.size, []
         maps = F.pad(state.unfolded.unflatten(1, (h, w)), (0, 0, 1, 1, 0, 1))
         for down, across in ((0, 0), (0, 1), (1, -1), (1, 0), (1, 1)):
             other = maps[:, down : down + h, 1 + across : 1 + across + w]
-            pairs.append(linear(state.unfolded.unflatten(1, (h, w)) * other, matrix))
-        return state._replace(pairs=torch.stack(pairs, 3).flatten(1, 3))
+            pairs.append(self.pairs(state.unfolded.unflatten(1, (h, w)) * other))
+        return state._replace(pairs=tuple(torch.stack(part, 3).flatten(1, 3) for part in zip(*pairs, strict=True)))
 
     def query(self, state: CiaoSRState, queries: Queries) -> Tensor:
         own = queries.corners(state.size, ensemble=False)
@@ -155,14 +159,14 @@ class CiaoSR(Decoder):
             return mlp(others, placed(rows, near, first.weight[:, -4:-2], cell), rectify=True)
 
         if state.pairs is None:
-            product = take(state.unfolded, own.index) * take(state.unfolded, near.index)
-            score = (product * answers(self.imnet_k, state.first_k)).sum(-1, keepdim=True, dtype=state.image.dtype)
+            pair, rest = self.pairs(take(state.unfolded, own.index) * take(state.unfolded, near.index))
         else:
             down, across = (near.y.index - own.y.index)[:, None, :, None], (near.x.index - own.x.index)[None, :, None]
             kind = torch.where(down == 0, across.abs(), 3 + down * across).flatten(2, 3).flatten(0, 1)[None]
-            pair = take(state.pairs, torch.minimum(near.index, own.index) * 5 + kind)
-            hidden = answers(self.imnet_k, state.first_k, -1)
-            score = pair[..., -1:] + (pair[..., :-1].mul_(hidden)).sum(-1, keepdim=True)
+            place = torch.minimum(near.index, own.index) * 5 + kind
+            pair, rest = (take(part, place) for part in state.pairs)
+        hidden = answers(self.imnet_k, state.first_k, -1)
+        score = ((pair * hidden).sum(-1, keepdim=True) + rest).to(state.image.dtype)
         share = (score / self.softmax_scale).softmax(1)
         value = answers(self.imnet_v, state.first_v)
         if torch.is_grad_enabled():

@@ -186,14 +186,16 @@ class _Chain(torch.autograd.Function):
 
 
 def mlp(
-    layers: Iterable[nn.Module],  # linear layers with ReLU between
+    layers: Iterable[nn.Module],  # linear layers with ReLU between, perhaps one at the end
     x: Tensor,  # (..., inputs)
     rectify: bool = False,  # begin with a ReLU, which may overwrite `x` where no gradient is wanted
 ) -> Tensor:  # (..., outputs)
     "An MLP, by blocks that stay in the cache where it is trained on a CPU."
     layers = list(layers)
+    if layers and len(layers) % 2 == 0 and torch.is_grad_enabled():
+        return F.relu(mlp(layers[:-1], x, rectify))
     dtype, parts = working_dtype(x), [p for layer in layers[::2] for p in (layer.weight, layer.bias)]
-    learned = torch.is_grad_enabled() and _ALLOWED[0] and x.device.type == "cpu" and dtype in (torch.float32, torch.bfloat16)
+    learned = layers and torch.is_grad_enabled() and _ALLOWED[0] and x.device.type == "cpu" and dtype in (torch.float32, torch.bfloat16)
     if learned and x[..., 0].numel() >= ROWS and _works(dtype) and all(_activation(layer) == "relu" for layer in layers[1::2]):
         return _Chain.apply(x.flatten(0, -2), dtype, rectify, *parts).unflatten(0, x.shape[:-1])
     if rectify:
