@@ -218,7 +218,7 @@ def test_small_folder_name_is_the_reference_ones(photos, tmp_path):
         ).returncode
         == 0
     )
-    assert {p.name for p in (tmp_path / SMALL_FOLDER).iterdir()} == {"last.pth", "best.pth", "log.csv"}
+    assert {p.name for p in (tmp_path / SMALL_FOLDER).iterdir()} == {"last.pth", "best.pth", "log.csv", ".lock"}
 
 
 @pytest.fixture
