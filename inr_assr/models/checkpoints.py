@@ -52,12 +52,14 @@ def save_model(
             try:
                 safetensors.torch.save_file(weights, temporary, words)
             except safetensors.SafetensorError as error:
-                raise OSError(f"{error}; is the disk full?") from None
+                raise OSError(f"{error}; is the disk full?") from error
         else:
             try:
                 torch.save({**facts, "weights": model.state_dict()}, temporary)
             except RuntimeError as error:  # torch's word for a write that failed
-                raise OSError(f"{str(error).splitlines()[0][:100]}; is the disk full?") from None
+                if "unexpected pos" not in str(error) and "StreamWriter" not in str(error):
+                    raise
+                raise OSError("it did not go in whole; is the disk full?") from error
     return Path(path)
 
 
