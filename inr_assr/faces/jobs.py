@@ -117,7 +117,7 @@ def _train(
         f"training: {configuration.model['encoder']}-{configuration.model['decoder']}, {recipe.name}, {recipe.epochs} epochs of {recipe.iterations} batches of {recipe.batch}, seed {seed}, on {device}{f' and {crew.world_size - 1} more' * (crew.world_size > 1)}"
     )
     if dry:
-        print(plan(configuration, store, validation, device))
+        print(*recipe.notes(), plan(configuration, store, validation, device), sep="\n")
         return folder, pd.DataFrame()
     log = follow(configuration, store, validation, folder, keep_every, crew, tensorboard, start and find_weights(start))
     found = summary(configuration, log)
