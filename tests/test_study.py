@@ -131,7 +131,10 @@ def slurm(tmp_path_factory):
         shutil.chown(folder, "munge", "munge")
     shutil.chown(key, "munge", "munge")
     pid, socket = (Path("/run/munge") / f"test-{os.getpid()}.{end}" for end in ("pid", "socket"))  # no other's
-    subprocess.run(["su", "munge", "-s", "/bin/sh", "-c", f"/usr/sbin/munged --force --pid-file={pid} --socket={socket}"], check=True)
+    subprocess.run(
+        ["su", "munge", "-s", "/bin/sh", "-c", f"/usr/sbin/munged --force --pid-file={pid} --socket={socket}"],
+        check=True,
+    )
     (home / "slurm.conf").write_text(
         f"ClusterName=test\nSlurmctldHost=localhost\nAuthType=auth/munge\nAuthInfo=cred_expire=10,socket={socket}\nSlurmUser=root\nSlurmdUser=root\n"
         f"StateSaveLocation={home}\nSlurmdSpoolDir={home}/spool\nSlurmctldPidFile={home}/ctld.pid\nSlurmdPidFile={home}/d.pid\n"

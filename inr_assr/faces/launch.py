@@ -164,7 +164,10 @@ def _asked(settings: StudyRun, rows: pd.DataFrame) -> pd.DataFrame:
     from inr_assr.testing.profiles import PROFILES
 
     test = grid(settings)[0].tests[0]
-    names = ["test_photos" if name == "demo" else BENCHMARKS.name_of(name) if name in BENCHMARKS else Path(name).name for name in settings.benchmarks]
+    names = [
+        "test_photos" if name == "demo" else BENCHMARKS.name_of(name) if name in BENCHMARKS else Path(name).name
+        for name in settings.benchmarks
+    ]
     kept = rows["profile"].eq(PROFILES[settings.profile].name) & rows["benchmark"].isin(names)
     return rows[kept & rows["scale"].isin(test["scales"]) & rows["metric"].isin(test["metrics"])]
 

@@ -56,7 +56,9 @@ class Recipe:
     patch: int = 48  # LR pixels on a side
     scale_min: float = 1.0
     scale_max: float = 4.0
-    sampling: str | None = None  # points of a crop: "random", or a "window" of its grid; None: random, as nobody named it
+    sampling: str | None = (
+        None  # points of a crop: "random", or a "window" of its grid; None: random, as nobody named it
+    )
     asymmetric: bool = False  # height and width get scales of their own
     learning_rate: float = 4e-4  # Adam, betas (0.9, 0.999), no weight decay
     schedule: str = "multistep"

@@ -160,7 +160,9 @@ class RunFolder:
                 f"root: {str(self.path)!r} holds a best.pth but no last.pth to go on from; choose another root."
             )
         if others := _changed(contents.get("versions", {}), versions()):
-            self.notes.append(f"The epochs so far were trained with {others}; further ones may differ in their last bits.")
+            self.notes.append(
+                f"The epochs so far were trained with {others}; further ones may differ in their last bits."
+            )
         if tidy:
             self.write_log(contents["records"])  # a kill may have come before it
         return contents
