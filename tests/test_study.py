@@ -58,7 +58,11 @@ def test_a_study_goes_on_where_it_was_killed_and_says_what_failed(photos, tmp_pa
         log = next(folder.rglob("log.csv"), None)
     os.killpg(running.pid, signal.SIGKILL)  # and everything it had started
     running.wait()
-    seen = dict(standing(settings)[["run", "state"]].itertuples(index=False))
+    for _ in range(100):  # what it had started takes a moment to die
+        seen = dict(standing(settings)[["run", "state"]].itertuples(index=False))
+        if seen["TrainSimple_EDSR_LIIF_seed0"] != "running":
+            break
+        time.sleep(0.1)
     assert seen["TrainSimple_EDSR_LIIF_seed0"] == "stopped" and 2 <= len(pd.read_csv(log)) < 30
     before = pd.read_csv(log)
 
