@@ -76,7 +76,13 @@ def test_upscale_works_through_a_mixed_folder(mixed, weights, tmp_path):
 def test_training_names_what_it_leaves_out(mixed, tmp_path):
     done = cli("train", *SMALL, "--data", mixed, "--root", tmp_path, "--epochs", 1, "--iterations", 2, "--batch", 2)
     assert done.returncode == 0, done.stderr
-    for word in ("10 pictures", "left out text.png", "left out truncated.png", "left out tiny.png"):
+    for word in (
+        "10 pictures",
+        "1 file that is no picture: notes.txt",
+        "left out text.png",
+        "left out truncated.png",
+        "left out tiny.png",
+    ):
         assert word in done.stdout, done.stdout
 
 
@@ -133,6 +139,11 @@ def test_train_refuses(photos, tmp_path):
     refused(cli(*base, "--decoder", "LIIFF"), "Did you mean 'LIIF'?")
     refused(cli(*base, "--recipe", "TrainSimpel"), "Did you mean 'TrainSimple'?")
     refused(cli(*base, "--option", "recipe.loss=gradient_l1"), "needs neighbours; say recipe.sampling=")
+    refused(cli(*base, "--option", "recipe.schedule_options={'count': -1}"), "recipe.schedule_options.count: -1")
+    refused(
+        cli(*base, "--option", "recipe.loss=ssim", "--option", "recipe.sampling=window", "--option", "recipe.patch=8"),
+        "recipe.patch: 8 does not fit; ssim",
+    )
     refused(cli(*base, "--option", "encoder.block=3"), "Did you mean 'blocks'?")
     refused(cli(*base, "--option", "recipe.epoch=3"), "Did you mean 'epochs'?")
     refused(cli(*base, "--option", "blocks=3"), "encoder.NAME=VALUE")
@@ -144,7 +155,19 @@ def test_train_refuses(photos, tmp_path):
     refused(cli(*base, "--option", "recipe.patch=500"), "fewer than the 500")
     (tmp_path / "file").write_text("a file")
     refused(cli(*base, "--root", tmp_path / "file"), "cannot make the folder")
+    bad = tmp_path / "allbad"
+    bad.mkdir()
+    (bad / "a.png").write_text("no picture")
+    refused(cli(*base, "--data", bad), f"no picture in '{bad}' can be used; a.png")
     assert not list(tmp_path.glob("model_states*"))  # nothing was begun
+
+
+def test_a_schedule_longer_than_the_training_is_told(photos, tmp_path):
+    words = ["train", *SMALL, "--recipe", "TrainSGDR", "--data", photos, "--root", tmp_path, "--epochs", 1]
+    words += ["--iterations", 1, "--batch", 1]
+    for more in (["--dry-run"], []):
+        done = cli(*words, *more)
+        assert done.returncode == 0 and "the first restart would come after 50 epochs: there is none" in done.stdout
 
 
 def test_test_refuses(photos, weights, tmp_path):
@@ -205,7 +228,8 @@ def test_help_is_there_for_every_command():
 
 
 def test_the_lists():
-    assert "TrainGramL1Loss" in cli("recipes").stdout
+    listed = cli("recipes").stdout
+    assert all(word in listed for word in ("TrainGramL1Loss", "sampling", "window", "source", "yinboc/liif"))
     assert "Urban100" in cli("benchmarks").stdout
     listed = cli("models").stdout
     assert all(word in listed for word in ("EDSR", "LIIF", "LTE", "edsr-baseline-liif", "blocks"))
@@ -218,7 +242,7 @@ def test_small_folder_name_is_the_reference_ones(photos, tmp_path):
         ).returncode
         == 0
     )
-    assert {p.name for p in (tmp_path / SMALL_FOLDER).iterdir()} == {"last.pth", "best.pth", "log.csv"}
+    assert {p.name for p in (tmp_path / SMALL_FOLDER).iterdir()} == {"last.pth", "best.pth", "log.csv", ".lock"}
 
 
 @pytest.fixture

@@ -105,14 +105,18 @@ def test_a_damaged_checkpoint_is_not_overwritten(photos, tmp_path):
     assert (tmp_path / SMALL_FOLDER / "last.pth").read_bytes() == b"torn"
 
 
-@pytest.mark.parametrize("torn", [b"torn", "cut"])
+@pytest.mark.parametrize("torn", ["torn", "cut", "bit"])
 def test_a_torn_checkpoint_falls_back_to_the_one_before_and_says_so(torn, photos, whole, tmp_path):
     shutil.copytree(whole, tmp_path / SMALL_FOLDER)
     last = tmp_path / SMALL_FOLDER / "last.pth"
-    last.write_bytes(last.read_bytes()[:-1000] if torn == "cut" else torn)
+    bytes_ = bytearray(last.read_bytes())
+    number = read_checkpoint(last)["weights"]["decoder.coef.weight"].numpy().tobytes()
+    bytes_[bytes_.index(number) + len(number) // 2] ^= 1  # in the middle of a tensor
+    last.write_bytes({"torn": b"torn", "cut": bytes_[:-1000], "bit": bytes_}[torn])
     done = train(photos, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Going on from before.pth, an epoch earlier" in done.stdout + done.stderr
+    assert "going on from" in done.stdout and "last.pth after" not in done.stdout
     same_run(whole, tmp_path / SMALL_FOLDER)  # epoch 4 was trained again, to the same bits
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 pytest.importorskip("lightning_fabric", reason="Lightning Fabric is not installed")
 
@@ -78,3 +79,12 @@ def test_what_does_not_fit_is_one_line(photos, tmp_path):
     assert done.stderr == "inr-assr: devices: a batch of 4 cannot be shared evenly by 3 processes.\n"
     done = cli(*words, "--devices", "many")
     assert done.returncode == 2 and "devices: 'many' does not fit" in done.stderr
+
+
+def test_all_processes_are_refused_a_folder_in_which_another_trains(photos, tmp_path):
+    (tmp_path / SMALL_FOLDER).mkdir()
+    with FileLock(tmp_path / SMALL_FOLDER / ".lock"):
+        done = cli_process("train", *SMALL, "--data", photos, "--root", tmp_path, *WORDS, "--devices", 2)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("inr-assr: root: another process is training in") and done.stderr.count("\n") == 1
+    assert [path.name for path in (tmp_path / SMALL_FOLDER).iterdir()] == [".lock"]

@@ -23,7 +23,7 @@ def test_every_recipe_lowers_its_loss(name):
     chosen = recipe(name, patch=16, batch=4, epochs=1, iterations=40, learning_rate=2e-3)
     decoder = ("LINF", DECODERS["LINF"].small) if "LINF" in name else ("LIIF", {"hidden": [16]})
     learner = Learner(configure("EDSR", decoder[0], chosen, 0, "", "", SMALL, decoder[1]))
-    batch = next(Samples(STORE, 16, chosen.scale_range, 4, chosen.sampling).epoch(0, 1))
+    batch = next(Samples(STORE, 16, chosen.scale_range, 4, chosen.sampled).epoch(0, 1))
     losses = [learner.learn(batch, 2e-3).item() for _ in range(40)]
     assert losses[-1] < losses[0] - 0.2 * abs(losses[0]), losses
 

@@ -8,13 +8,15 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import pytest
 
 from conftest import ROOT, cli
-from inr_assr.faces.grid import StudyRun, perform, places_of, standing
-from inr_assr.faces.launch import study_by
+from inr_assr.faces.grid import StudyRun, note, perform, places_of, standing
+from inr_assr.faces.launch import study_by, study_report
+from inr_assr.foundations.errors import InputError
 from inr_assr.testing.results import read_rows
 
 TINY = ["encoder.blocks=1", "encoder.features=8", "decoder.hidden=[16]", "LTE.width=16", "recipe.patch=12"]
@@ -56,7 +58,11 @@ def test_a_study_goes_on_where_it_was_killed_and_says_what_failed(photos, tmp_pa
         log = next(folder.rglob("log.csv"), None)
     os.killpg(running.pid, signal.SIGKILL)  # and everything it had started
     running.wait()
-    seen = dict(standing(settings)[["run", "state"]].itertuples(index=False))
+    for _ in range(100):  # what it had started takes a moment to die
+        seen = dict(standing(settings)[["run", "state"]].itertuples(index=False))
+        if seen["TrainSimple_EDSR_LIIF_seed0"] != "running":
+            break
+        time.sleep(0.1)
     assert seen["TrainSimple_EDSR_LIIF_seed0"] == "stopped" and 2 <= len(pd.read_csv(log)) < 30
     before = pd.read_csv(log)
 
@@ -73,6 +79,34 @@ def test_a_study_goes_on_where_it_was_killed_and_says_what_failed(photos, tmp_pa
     (place / "job.json").write_text(__import__("json").dumps(dataclasses.asdict(job)))
     assert perform(place) == "failed"
     assert "valid: no folder 'nowhere'" in standing(failing)["why"].iloc[1]
+
+
+def test_a_report_holds_only_what_was_done_as_it_is_asked_for(photos, tmp_path):
+    settings = study(photos, tmp_path / "study", decoders=["LIIF", "LTE"], metrics=["psnr_y"])
+    places = places_of(settings)
+    for name, (place, job) in places.items():  # as if they had been trained and tested, at more than is asked for
+        words = ["--benchmark", photos, "--scales", "2,3", "--metrics", "psnr_y,psnr_rgb", "--profile", "ours"]
+        done = cli("test", "--bicubic", *words, "--out", place / "rows.csv")
+        assert done.returncode == 0, done.stderr
+        pd.read_csv(place / "rows.csv").assign(run=name).to_csv(place / "rows.csv", index=False)
+        note(place, job, "done")
+
+    def reported(settings) -> pd.DataFrame:
+        seen = []
+        with mock.patch("inr_assr.views.report.write_report", lambda report, path: seen.append(report.rows)):
+            study_report(settings, standing(settings))
+        return seen[0]
+
+    rows = reported(settings)
+    assert set(rows["run"]) == set(places) and set(rows["scale"]) == {"2"} and set(rows["metric"]) == {"psnr_y"}
+    other = dataclasses.replace(settings, options=[*TINY, "LTE.hidden=[8]"])  # another training of one of them
+    assert "TrainSimple_EDSR_LTE_seed0" not in set(reported(other)["run"])
+    assert list(standing(other)["state"]) == ["done", "done", "other"]
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    with pytest.raises(InputError, match="done with other settings .options: .*Choose another folder"):
+        study_by(other)
+    assert {file: file.read_bytes() for file in before} == before
+    assert set(standing(settings)["state"]) == {"done"}  # nothing was lost
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +134,13 @@ def slurm(tmp_path_factory):
         Path(folder).mkdir(parents=True, exist_ok=True)
         shutil.chown(folder, "munge", "munge")
     shutil.chown(key, "munge", "munge")
-    subprocess.run(["su", "munge", "-s", "/bin/sh", "-c", "/usr/sbin/munged --force"], check=True)
+    pid, socket = (Path("/run/munge") / f"test-{os.getpid()}.{end}" for end in ("pid", "socket"))  # no other's
+    subprocess.run(
+        ["su", "munge", "-s", "/bin/sh", "-c", f"/usr/sbin/munged --force --pid-file={pid} --socket={socket}"],
+        check=True,
+    )
     (home / "slurm.conf").write_text(
-        "ClusterName=test\nSlurmctldHost=localhost\nAuthType=auth/munge\nAuthInfo=cred_expire=10\nSlurmUser=root\nSlurmdUser=root\n"
+        f"ClusterName=test\nSlurmctldHost=localhost\nAuthType=auth/munge\nAuthInfo=cred_expire=10,socket={socket}\nSlurmUser=root\nSlurmdUser=root\n"
         f"StateSaveLocation={home}\nSlurmdSpoolDir={home}/spool\nSlurmctldPidFile={home}/ctld.pid\nSlurmdPidFile={home}/d.pid\n"
         f"SlurmctldLogFile={home}/ctld.log\nSlurmdLogFile={home}/d.log\nKillWait=1\nProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\n"
         "SelectType=select/cons_tres\nSelectTypeParameters=CR_CPU\nReturnToService=2\nSlurmdParameters=config_overrides\n"
@@ -122,7 +160,7 @@ def slurm(tmp_path_factory):
     subprocess.run(["scancel", "--me"])
     for name in ("d.pid", "ctld.pid"):
         os.kill(int((home / name).read_text()), signal.SIGTERM)
-    subprocess.run(["pkill", "munged"])
+    os.kill(int(pid.read_text()), signal.SIGTERM)
     os.environ.pop("SLURM_CONF")
     if before is not None:
         os.environ["SLURM_CONF"] = before

@@ -28,9 +28,6 @@ SIX = [
 BUDGET = {"epochs": 2, "iterations": 60, "batch": 4, "patch": 16, "learning_rate": 2e-3}
 
 MORE = {"Thera": {"components": 64}}  # its eight waves are too few to learn a mean in so short a time
-GENTLER = {
-    "LINF": {"learning_rate": 2e-4, "iterations": 120}
-}  # a flow of random matrices: its gradients begin in thousands
 
 
 @pytest.fixture(scope="module")

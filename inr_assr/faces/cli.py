@@ -234,6 +234,7 @@ def recipes(a) -> int:
     columns = [
         "kind",
         "loss",
+        "sampling",
         "patch",
         "scale_min",
         "scale_max",
@@ -242,6 +243,7 @@ def recipes(a) -> int:
         "batch",
         "epochs",
         "iterations",
+        "source",
     ]
     print(recipe_table()[columns].to_string())
     return 0

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.benchmarks import find_benchmark
-from ..data.pictures import PictureStore, find_pictures
+from ..data.pictures import PictureStore, find_others, find_pictures
 from ..foundations.coordinates import parse_scale, scale_name, target_size
 from ..foundations.errors import InputError, check_number
 from ..foundations.files import make_folder, sha256_of
@@ -90,6 +90,7 @@ def _train(
     print(f"data: {store.account()}")
     if valid:
         held = PictureStore.read(valid, 8, "valid")
+        print(f"valid: {held.account()}")
         source = f"{len(held)} pictures of their own"
     else:
         store, held, source = hold_out(store)
@@ -117,7 +118,7 @@ def _train(
         f"training: {configuration.model['encoder']}-{configuration.model['decoder']}, {recipe.name}, {recipe.epochs} epochs of {recipe.iterations} batches of {recipe.batch}, seed {seed}, on {device}{f' and {crew.world_size - 1} more' * (crew.world_size > 1)}"
     )
     if dry:
-        print(plan(configuration, store, validation, device))
+        print(*recipe.notes(), plan(configuration, store, validation, device), sep="\n")
         return folder, pd.DataFrame()
     log = follow(configuration, store, validation, folder, keep_every, crew, tensorboard, start and find_weights(start))
     found = summary(configuration, log)
@@ -283,12 +284,7 @@ def upscale_job(
         parse_scale(scale)  # fail before the work
     if source.is_dir():
         paths = find_pictures(source, "input")
-        others = [
-            p.name
-            for p in sorted(source.iterdir())
-            if p.is_file() and p.suffix.lower() not in SUFFIXES and not p.name.startswith(".")
-        ]
-        if others:
+        if others := [path.name for path in find_others(source)]:
             print(f"left alone, no pictures by their names: {', '.join(others[:5])}{' ...' if len(others) > 5 else ''}")
         if out.suffix.lower() in SUFFIXES:
             raise InputError(f"output: {str(out)!r} looks like a file, but the input is a folder; give a folder.")

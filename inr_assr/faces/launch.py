@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from .configuration import parse_value
-from .grid import StudyRun, logs_of, perform, places_of, standing, state_of
+from .grid import StudyRun, grid, logs_of, perform, places_of, standing, state_of
 from ..foundations.errors import InputError
 from ..foundations.files import make_folder, write_whole
 
@@ -158,6 +158,20 @@ def gains(rows: pd.DataFrame, metric: str = "psnr_y") -> list[str]:
     return said
 
 
+def _asked(settings: StudyRun, rows: pd.DataFrame) -> pd.DataFrame:
+    "The rows of this study's tests; others may stand in the same files, from when more was asked for."
+    from inr_assr.data.benchmarks import BENCHMARKS
+    from inr_assr.testing.profiles import PROFILES
+
+    test = grid(settings)[0].tests[0]
+    names = [
+        "test_photos" if name == "demo" else BENCHMARKS.name_of(name) if name in BENCHMARKS else Path(name).name
+        for name in settings.benchmarks
+    ]
+    kept = rows["profile"].eq(PROFILES[settings.profile].name) & rows["benchmark"].isin(names)
+    return rows[kept & rows["scale"].isin(test["scales"]) & rows["metric"].isin(test["metrics"])]
+
+
 def study_report(settings: StudyRun, table: pd.DataFrame) -> Path | None:  # None: nothing was tested yet
     "Write `report.html`, `runs.csv` and `logs.csv` over all runs."
     from inr_assr.faces.jobs import example_job
@@ -171,11 +185,12 @@ def study_report(settings: StudyRun, table: pd.DataFrame) -> Path | None:  # Non
     for name, found in (("runs.csv", table), ("logs.csv", logs)):
         with write_whole(folder / name) as temporary:
             found.to_csv(temporary, index=False)
-    files = [place / "rows.csv" for place, _ in places.values() if (place / "rows.csv").exists()]
+    done = [(place, job) for place, job in places.values() if state_of(place, job)["state"] == "done"]
+    files = [place / "rows.csv" for place, _ in done if (place / "rows.csv").exists()]
     if not files:
         return None
-    rows, examples, weights = read_rows(*files), [], {}
-    for place, job in places.values():  # of each method the first run
+    rows, examples, weights = _asked(settings, read_rows(*files)), [], {}
+    for place, job in done:  # of each method the first run
         for path in place.rglob(f"model_states_*/{settings.checkpoint}.pth"):
             weights.setdefault((job.train["recipe"], job.train["encoder"], job.train["decoder"]), path)
     if settings.picture:
@@ -205,6 +220,9 @@ def study_by(
             raise InputError(
                 f"notebooks: no {book} in {settings.notebooks!r}; name the folder nbs/runs of the workbook."
             )
+    for name, (place, job) in places.items():
+        if (facts := state_of(place, job))["state"] == "other":
+            raise InputError(f"folder: {str(place)!r} is {facts['why']}. Choose another folder, or ask as it was.")
     left = []
     for name, (place, job) in places.items():
         if state_of(place, job)["state"] != "done":

@@ -14,7 +14,7 @@ import pandas as pd
 from ..data.benchmarks import BENCHMARKS
 from .configuration import BaseTestingConfiguration, BenchmarkType
 from .jobs import test_job, train_job
-from ..foundations.errors import InputError
+from ..foundations.errors import InputError, near
 from ..testing.evaluation import DEFAULT_METRICS, Method
 from ..training.loop import pick_device
 from ..training.recipes import RECIPES
@@ -24,8 +24,20 @@ TRAIN_PICTURES = "./datasets/DIV2K_train_HR"
 VALID_PICTURES = "./datasets/DIV2K/DIV2K_valid_HR"
 
 
-class TrainingOrchestrator:
-    "One method a recipe: `TrainSimple(encoder, decoder, ...)`. A recipe that is registered appears here by its name."
+class _Recipes(type):
+    "A class that looks its methods up among the recipes when it is asked."
+
+    def __getattr__(cls, name: str):
+        if name not in RECIPES.names():
+            raise AttributeError(f"{cls.__name__} has no {name!r}.{near(name, RECIPES)}")
+        return _training(name)
+
+    def __dir__(cls) -> list[str]:
+        return sorted({*super().__dir__(), *RECIPES})
+
+
+class TrainingOrchestrator(metaclass=_Recipes):
+    "One method a recipe: `TrainSimple(encoder, decoder, ...)`. A recipe that is registered, now or later, is here by its name."
 
 
 def _training(name: str):
@@ -72,11 +84,7 @@ def _training(name: str):
     row = RECIPES[name]
     run.__name__ = run.__qualname__ = name
     run.__doc__ = f"Train with recipe {name}: {row.loss}, patch {row.patch}, scales {row.scale_min:g} to {row.scale_max:g}, {row.schedule}. Goes on where it was interrupted."
-    return staticmethod(run)
-
-
-for _name in RECIPES:
-    setattr(TrainingOrchestrator, _name, _training(_name))
+    return run
 
 # %% ../../nbs/faces/82_orchestrators.ipynb #d0997369
 class TestingOrchestrator:

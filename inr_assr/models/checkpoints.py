@@ -9,6 +9,7 @@ __all__ = ['FORMAT', 'WEIGHTS', 'versions', 'save_model', 'read_checkpoint', 'lo
 # %% ../../nbs/models/41_checkpoints.ipynb #e6bb99a6
 import json
 import platform
+import zipfile
 from pathlib import Path
 
 import safetensors
@@ -47,9 +48,18 @@ def save_model(
     with write_whole(path) as temporary:
         if Path(path).suffix == ".safetensors":
             weights = {key: value.contiguous() for key, value in model.state_dict().items()}
-            safetensors.torch.save_file(weights, temporary, {key: json.dumps(value) for key, value in facts.items()})
+            words = {key: json.dumps(value) for key, value in facts.items()}
+            try:
+                safetensors.torch.save_file(weights, temporary, words)
+            except safetensors.SafetensorError as error:
+                raise OSError(f"{error}; is the disk full?") from error
         else:
-            torch.save({**facts, "weights": model.state_dict()}, temporary)
+            try:
+                torch.save({**facts, "weights": model.state_dict()}, temporary)
+            except RuntimeError as error:  # torch's word for a write that failed
+                if "unexpected pos" not in str(error) and "StreamWriter" not in str(error):
+                    raise
+                raise OSError("it did not go in whole; is the disk full?") from error
     return Path(path)
 
 
@@ -70,13 +80,17 @@ def read_checkpoint(
                     if key != "format" or value != "pt"
                 }
                 return {**facts, "weights": {key: file.get_tensor(key) for key in file.keys()}}  # noqa: SIM118 (it is no dict)
+        if zipfile.is_zipfile(path):  # torch does not look at the checksums
+            with zipfile.ZipFile(path) as box:
+                if spoilt := box.testzip():
+                    raise zipfile.BadZipFile(spoilt)
         contents = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises nearly everything for a file that is none of its own
-        reason = (
-            "it holds objects other than plain data"
-            if "Unsupported" in str(error)
-            else "it is damaged or of another kind"
-        )
+        reason = "it is damaged or of another kind"
+        if isinstance(error, zipfile.BadZipFile):
+            reason = "it is damaged: a checksum inside does not fit"
+        elif "Unsupported" in str(error):
+            reason = "it holds objects other than plain data"
         raise InputError(f"weights: {str(path)!r} is not a checkpoint that can be loaded safely ({reason}).") from None
     if not isinstance(contents, dict):
         raise InputError(f"weights: {str(path)!r} holds a {type(contents).__name__}, not a checkpoint.")

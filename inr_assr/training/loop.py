@@ -7,6 +7,7 @@ __all__ = ['Step', 'Note', 'Epoch', 'Look', 'pick_device', 'Restoring', 'Alone',
 
 # %% ../../nbs/training/55_loop.ipynb #be55d532
 import contextlib
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -201,11 +202,24 @@ def train(
     first = crew.global_rank == 0
     if recipe.batch % crew.world_size:
         raise InputError(f"devices: a batch of {recipe.batch} cannot be shared evenly by {crew.world_size} processes.")
-    with run.held() if first else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        _hold(run, crew, stack)
         found = run.resume(tidy=first)
-        if run.note:
-            yield Note(run.note)
+        left = not found or len(found["records"]) < recipe.epochs
+        yield from map(Note, [*run.notes, *recipe.notes()] if left else [])
         yield from _epochs(configuration, store, validation, run, found, keep_every, crew, look, start)
+
+
+def _hold(run: RunFolder, crew, stack: contextlib.ExitStack) -> None:
+    "The first process keeps the folder; the others wait until it does, so that all read the same state."
+    refused = None
+    if crew.global_rank == 0:
+        try:
+            stack.enter_context(run.held())
+        except InputError as error:
+            refused = error
+    if crew.all_reduce(torch.tensor(float(refused is not None), device=crew.device), reduce_op="max"):
+        raise refused or InputError("root: the first process was refused the folder.")
 
 
 def _epochs(
@@ -221,7 +235,7 @@ def _epochs(
 ) -> Iterator:
     "The epochs that are left."
     recipe, device = configuration.recipe, crew.device
-    samples = Samples(store, recipe.patch, recipe.scale_range, recipe.batch, recipe.sampling, recipe.asymmetric)
+    samples = Samples(store, recipe.patch, recipe.scale_range, recipe.batch, recipe.sampled, recipe.asymmetric)
     share, cheap = (crew.global_rank, crew.world_size), device.type == "cpu" and crew.world_size == 1
     learner, records = Learner(configuration, device, found, crew, start), found["records"] if found else []
 
@@ -237,17 +251,15 @@ def _epochs(
             if look:
                 bad, mean = crew.all_reduce(bad, reduce_op="max"), total.item() / step
             if look and bad:
-                good = f"the last good state is in {str(run.file('last'))!r}" if records else "nothing was saved yet"
-                raise InputError(
-                    f"training: the loss is not finite from step {int(bad)} of epoch {epoch + 1} on; {good}. "
-                    f"Try a lower recipe.learning_rate than {recipe.learning_rate:g}, or recipe.clip=1."
-                )
+                raise _ruined(f"the loss is not finite from step {int(bad)} of epoch {epoch + 1} on", run, records)
             yield Step(epoch + 1, step, recipe.iterations, mean)
         loss, model = crew.all_reduce(total).item() / recipe.iterations, learner.shown
         psnr = validation.score(model, crew)
-        best = max([psnr, *(record["psnr"] for record in records)])
+        if not math.isfinite(psnr) or not all(p.isfinite().all() for p in learner.model.parameters()):
+            raise _ruined(f"weights or validation ({psnr:.2f} dB) are not finite after epoch {epoch + 1}", run, records)
+        best = max((record["psnr"] for record in records if math.isfinite(record["psnr"])), default=-math.inf)
+        is_best, best = psnr > best, max(psnr, best)
         record = Epoch(epoch + 1, loss, rate, psnr, best, time.perf_counter() - start)
-        is_best = all(psnr > old["psnr"] for old in records)
         records = [*records, record.__dict__.copy()]
         keep = bool(keep_every) and (epoch + 1) % keep_every == 0
         if crew.global_rank == 0:
@@ -256,3 +268,10 @@ def _epochs(
         yield record
         if look_at:
             yield Look(pair := validation.looked_at, to_picture(validation.restored(pair, model)))
+
+
+def _ruined(what: str, run: RunFolder, records: list[dict]) -> InputError:
+    "What to say when there is no way on; nothing of this epoch is saved."
+    good = f"the last good state is in {str(run.file('last'))!r}" if records else "nothing was saved yet"
+    rate = run.configuration.recipe.learning_rate
+    return InputError(f"training: {what}; {good}. Try a lower recipe.learning_rate than {rate:g}, or recipe.clip=1.")

@@ -26,6 +26,7 @@ class Loss:
     "A scalar that falls as prediction approaches target."
 
     needs: str = "points"  # "points": any layout; "window": neighbours in the layout are neighbours in the picture
+    smallest: int = 1  # side of a patch, at least
     terms: tuple["Loss", ...] = ()  # where each term is to get an optimiser step of its own
 
     def __call__(
@@ -82,7 +83,7 @@ def sobel(picture: Tensor) -> Tensor:  # (B, C, H, W) -> (B, 2 C, H, W)
 class GradientL1(L1And):
     "L1 of colours and of their gradients (reference study, arXiv 2601.17723)."
 
-    needs = "window"
+    needs, smallest = "window", 3
 
     def __init__(self, weight: float = 0.5):
         super().__init__(weight)
@@ -121,7 +122,7 @@ def waves(picture: Tensor) -> Tensor:  # (B, C, H, W) -> (B, 8 C, H - 2, W - 2)
 class TextureL1(L1And):
     "L1, and the relative difference of Gram matrices of local wave patterns."
 
-    needs = "window"
+    needs, smallest = "window", 3
 
     def __init__(self, weight: float = 0.02, eps: float = 1e-5):
         super().__init__(weight)
@@ -137,7 +138,7 @@ class TextureL1(L1And):
 class SSIM(Loss):
     "1 - SSIM, mean over channels; windows of at least 11 pixels on a side."
 
-    needs = "window"
+    needs, smallest = "window", 11
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         return 1 - ssim(prediction / 2 + 0.5, target / 2 + 0.5).mean()
@@ -160,7 +161,7 @@ class FrequencyL1(L1And):
 class PerceptualL1(L1And):
     "L1, and the mean squared difference of VGG16's features after its fourth convolution."
 
-    needs = "window"
+    needs, smallest = "window", 2
 
     def __init__(
         self,

@@ -59,7 +59,7 @@ def plan(
     chosen, device = configuration.recipe.check(), torch.device(device)
     before = _taken(device)
     learner = Learner(configuration, device)
-    samples = Samples(store, chosen.patch, chosen.scale_range, chosen.batch, chosen.sampling, chosen.asymmetric)
+    samples = Samples(store, chosen.patch, chosen.scale_range, chosen.batch, chosen.sampled, chosen.asymmetric)
     times, begin = [], time.perf_counter()
     batches = samples.epoch(0, 10**6, configuration.seed, device)
     while len(times) < 4 or time.perf_counter() - begin < seconds:

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from ..foundations.errors import InputError, check_choice
 from ..foundations.files import make_folder, write_whole
-from ..models.checkpoints import read_checkpoint, save_model
+from ..models.checkpoints import read_checkpoint, save_model, versions
 from ..models.model import ASSRModel, build_model
 from ..models.checkpoints import checkpoint_file, model_folder
 from .recipes import Recipe
@@ -40,7 +40,7 @@ class TrainingConfiguration:
 
     def as_dict(self) -> dict:
         "Plain nested dictionaries, for files."
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "recipe": self.recipe.as_dict()}
 
     def build(self) -> ASSRModel:
         "The model with its initial weights: they follow from the seed."
@@ -89,13 +89,19 @@ def differences(
     return found
 
 # %% ../../nbs/training/54_runs.ipynb #c8be9586
+def _changed(found: dict, now: dict) -> str:  # "torch 2.12.0 (now 2.13.0)"
+    "The versions that are others now."
+    return ", ".join(f"{key} {value} (now {now[key]})" for key, value in found.items() if now.get(key, value) != value)
+
+
 def _completed(found: dict) -> dict:
     "A configuration of an earlier version, with what it did not know yet at its default."
 
     def defaults(cls) -> dict:
         return {f.name: f.default for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING}
 
-    return {**defaults(TrainingConfiguration), **found, "recipe": {**defaults(Recipe), **found["recipe"]}}
+    recipe = {**defaults(Recipe), "sampling": "random", **found["recipe"]}
+    return {**defaults(TrainingConfiguration), **found, "recipe": recipe}
 
 # %% ../../nbs/training/54_runs.ipynb #ca66798b
 class RunFolder:
@@ -103,7 +109,8 @@ class RunFolder:
 
     def __init__(self, path: str | Path, configuration: TrainingConfiguration):
         self.path, self.configuration = make_folder(path, "root"), configuration
-        self.note = ""  # what a person should know of a resume
+        self.notes = []  # what a person should know of a resume
+        self.fell = False  # back to before.pth, since last.pth is damaged
 
     def file(self, which: str | int) -> Path:
         return checkpoint_file(self.path, which)
@@ -136,7 +143,8 @@ class RunFolder:
         except InputError as error:
             if path == best or path == before or not before.exists():
                 raise
-            self.note, path = f"{error} Going on from {before.name}, an epoch earlier.", before
+            path, self.fell = before, True
+            self.notes.append(f"{error} Going on from {before.name}, an epoch earlier.")
             contents = read_checkpoint(path)
         if "configuration" not in contents:
             raise InputError(f"root: {str(path)!r} was not written by a training of this package; choose another root.")
@@ -150,6 +158,10 @@ class RunFolder:
         if path == best:
             raise InputError(
                 f"root: {str(self.path)!r} holds a best.pth but no last.pth to go on from; choose another root."
+            )
+        if others := _changed(contents.get("versions", {}), versions()):
+            self.notes.append(
+                f"The epochs so far were trained with {others}; further ones may differ in their last bits."
             )
         if tidy:
             self.write_log(contents["records"])  # a kill may have come before it
@@ -176,11 +188,12 @@ class RunFolder:
             save_model(model, self.file("best"), **facts)
         if keep:
             save_model(model, self.file(records[-1]["epoch"]), **facts)
-        if self.file("last").exists() and not self.note:  # kept until the new one is whole, and for an epoch more
-            kept = self.path / ".before.part.pth"
-            kept.unlink(missing_ok=True)
-            os.link(self.file("last"), kept) if hasattr(os, "link") else shutil.copy(self.file("last"), kept)
-            os.replace(kept, self.path / "before.pth")
+        if self.file("last").exists() and not self.fell:  # kept until the new one is whole, and for an epoch more
+            with write_whole(self.path / "before.pth") as kept:
+                try:
+                    os.link(self.file("last"), kept)
+                except (OSError, AttributeError):  # not every file system has hard links, nor every system
+                    shutil.copyfile(self.file("last"), kept)
         save_model(model, self.file("last"), **facts, training=training)
-        self.note = ""
+        self.fell = False
         self.write_log(records)

@@ -199,7 +199,7 @@ def follow(
                 if not started:
                     started = event.epoch
                     if event.epoch > 1:
-                        progress.say(f"going on from {folder / 'last.pth'} after epoch {event.epoch - 1}")
+                        progress.say(f"going on from {folder} after epoch {event.epoch - 1}")
                         records = pd.read_csv(folder / "log.csv").to_dict("records")
                     board = Board(folder, event.epoch - 1) if tensorboard and first else None
                 loss = "" if event.loss is None else f", loss {event.loss:.4f}"
