@@ -55,7 +55,7 @@ def upscale(a) -> int:
     else:
         parse_scale(a.scale)  # before the weights are read
     parse_bytes(a.memory)
-    policies = {"cell_policy": a.cell_policy, "padding": a.padding, "attention": a.attention}
+    policies = {name: getattr(a, name) for name in ("cell_policy", "padding", "attention", "precision")}
     model = load_model(a.weights, pick_device(a.device), **policies)
     looks = 8 if a.ensemble else 1
     return 1 if upscale_job(model, a.input, a.output, a.scale, size, a.tiling, a.memory, looks)[1] else 0
@@ -123,7 +123,7 @@ def test(a) -> int:
     if a.bicubic:
         method = Method.bicubic()
     else:
-        policies = {"cell_policy": a.cell_policy, "padding": a.padding, "attention": a.attention}
+        policies = {name: getattr(a, name) for name in ("cell_policy", "padding", "attention", "precision")}
         parse_bytes(a.memory)
         method = Method.load(a.weights or trained(a), pick_device(a.device), a.name, a.memory, **policies)
     scales = parse_scales(a.scales) if a.scales else None

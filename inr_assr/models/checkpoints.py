@@ -157,7 +157,7 @@ def find_weights(
 def load_model(
     path: str | Path,  # a checkpoint of ours or of the published codes, or a name in `WEIGHTS`
     device="cpu",
-    **policies,  # cell_policy, padding, attention, where other than the file's or its authors': see `build_model`
+    **policies,  # cell_policy, padding, attention, precision, where other than the file's or its authors': see `build_model`
 ) -> ASSRModel:  # in evaluation mode
     "Rebuild a model from its file alone."
     policies = {key: value for key, value in policies.items() if value is not None}

@@ -84,8 +84,8 @@ def appetite(model) -> Appetite:
     small, large = (_encoder_bytes(model.encoder, -(-side // window) * window) for side in (32, 64))
     pixels = [(-(-side // window) * window) ** 2 for side in (32, 64)]
     encode, features = ((b - a) / (pixels[1] - pixels[0]) for a, b in zip(small, large, strict=True))
-    peaks, counts, queries = [], [], []
-    for side in (-(-8 // window) * window * k for k in (1, 2, 3)):
+    peaks, counts, queries, surveys = [], [], [], []
+    for side in (-(-8 // window) * window * k for k in ((1, 2, 3) if local_reach(model) is None else (1, 3, 5))):
         wide = side * model.encoder.magnifies
         maps = torch.rand(1, model.encoder.channels, wide, wide, device=weight.device, dtype=weight.dtype)
         picture = torch.rand(1, 3, side, side, device=weight.device, dtype=weight.dtype)
@@ -93,6 +93,9 @@ def appetite(model) -> Appetite:
         def ask(rows: range, columns: range, side=side) -> Queries:
             return model.place(Queries.grid((side, side), (250, 250), rows, columns, maps.device, maps.dtype))
 
+        with PeakMemory() as memory:
+            maps = model.decoder.survey(maps, picture)
+        surveys.append(memory.most)
         with PeakMemory() as memory:
             state = model.decoder.prepare(maps, picture)
             state = model.decoder.focus(state, ask(range(1), range(1)))
@@ -106,12 +109,11 @@ def appetite(model) -> Appetite:
                 sums = (*sums, model.decoder.settle(len(sums), mean))
             model.decoder.query(state, ask(range(120, 120 + rows), range(250)), *([sums] if sums else []))
         queries.append(memory.most)
-    square, prepare, _ = np.polyfit(counts, peaks, 2)
-    square = (
-        max(0.0, square) if square * counts[-1] > 0.1 * prepare else 0.0
-    )  # rounding of a straight line is no square
-    if not square:
-        prepare = (peaks[-1] - peaks[0]) / (counts[-1] - counts[0])
+    prepare, square = (peaks[-1] - peaks[-2]) / (counts[-1] - counts[-2]), np.polyfit(counts, surveys, 2)[0]
+    if local_reach(model) is None:  # it may look at all pixels from all pixels
+        both = np.polyfit(counts, peaks, 2)
+        if both[0] * counts[-1] > 0.1 * both[1]:  # rounding of a straight line is no square
+            square, prepare = both[:2]
     _KNOWN[model] = Appetite(encode, features, max(0.0, prepare), square, (queries[1] - queries[0]) / 500)
     return _KNOWN[model]
 

@@ -93,7 +93,7 @@ class Method:
         run: str
         | None = None,  # default: from the checkpoint's configuration, or the file's name, and policies that are asked for
         memory: str | int | None = None,
-        **policies,  # cell_policy, padding, attention: see `load_model`
+        **policies,  # cell_policy, padding, attention, precision: see `load_model`
     ) -> "Method":
         "A checkpoint as a method; recipe and seed as it was trained."
         path, asked = find_weights(weights), {key: str(value) for key, value in policies.items() if value is not None}
@@ -122,12 +122,13 @@ class Method:
     def facts(self) -> dict:
         "What rows say of it."
         model, own = self.model, {"run": self.run, "encoder": self.encoder, "decoder": self.decoder}
-        policies = dict.fromkeys(("cell_policy", "padding", "attention", "weights"), "")
+        policies = dict.fromkeys(("cell_policy", "padding", "attention", "precision", "weights"), "")
         if model is not None:
             policies = {
                 "cell_policy": str(model.cell_policy),
                 "padding": str(model.padding) if model.window > 1 else "",
                 "attention": model.attention if model.decoder.context == "set" else "",
+                "precision": model.precision,
                 "weights": fingerprint(model),
             }
         return {**own, "recipe": self.recipe, "seed": self.seed, **policies}

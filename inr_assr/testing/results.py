@@ -33,6 +33,7 @@ COLUMNS = (
     "cell_policy",
     "padding",
     "attention",
+    "precision",
     "weights",
     "looks",
     "tiling",
@@ -54,6 +55,7 @@ KEY = [
     "cell_policy",
     "padding",
     "attention",
+    "precision",
     "weights",
     "looks",
     "tiling",
@@ -112,7 +114,10 @@ def read_rows(
                     f"results: {str(file)!r} is no results file; it lacks the columns {', '.join(missing)}."
                 )
             unsaid = {name: 1 if name == "looks" else "" for name in [*TEXT, "looks"] if name not in table.columns}
-            tables.append(table.assign(**unsaid))  # a file of an earlier version said less
+            table = table.assign(**unsaid)  # a file of an earlier version said less
+            if "precision" in unsaid:  # because there was one only
+                table["precision"] = np.where(table["weights"] == "", "", "float32")
+            tables.append(table)
     rows = pd.concat(tables, ignore_index=True)
     rows["seed"] = rows["seed"].astype("Int64") if "seed" in rows else pd.NA
     return rows
