@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test install lint readme notebooks examples docs clean
+.PHONY: demo test bench install lint readme notebooks examples docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)  ## train a small model on photos, test it, write outputs/demo/report.html
@@ -17,6 +17,9 @@ demo: $(STAMP)  ## train a small model on photos, test it, write outputs/demo/re
 
 test: $(STAMP)  ## every notebook, and the tests that notebooks do not carry
 	@OMP_NUM_THREADS=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist worksteal -q -rs tests
+
+bench: $(STAMP)  ## time us against the published structures (QUICK=1: under 3 minutes; GPU=1: on a GPU)
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py $(if $(QUICK),--quick) $(if $(GPU),--device cuda) $(BENCH)
 
 install: $(STAMP)
 

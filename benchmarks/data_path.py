@@ -1,24 +1,19 @@
-"""Training samples a CPU-second: decode, crop and resize for each sample, as published codes do, beside ours; one thread, in turn, medians of five.
+"""Training samples as published codes make them, to be timed against ours: a whole picture decoded for each sample, or a
+cache of float pictures in memory. One maker is called again and again, and says how many samples it made."""
 
-python benchmarks/data_path.py [--pictures 4] [--seconds 2]
-"""
-
-import argparse
-import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
-from inr_assr.data.pictures import DEMO_PHOTOS, PictureStore, demo_photo
-from inr_assr.data.samples import Samples
+from inr_assr.data.pictures import DEMO_PHOTOS, demo_photo
 from inr_assr.foundations.images import save_picture
-from inr_assr.foundations.resampling import resize_by_matrices, resize_pillow
+from inr_assr.foundations.resampling import resize_pillow
 
-PATCH, SCALES, BATCH = 48, (1.0, 4.0), 32
+PATCH, SCALES = 48, (1.0, 4.0)
 
 
 def make_pictures(folder: Path, count: int) -> None:
@@ -30,64 +25,44 @@ def make_pictures(folder: Path, count: int) -> None:
         save_picture(np.clip(noisy, 0, 255).astype(np.uint8), folder / f"{k}.png")
 
 
-def plain(paths: list[Path], random: np.random.RandomState) -> None:
-    "One sample as published: the whole picture decoded, a crop, Pillow, points by a permutation of the crop."
-    picture = Image.open(paths[random.randint(len(paths))]).convert("RGB")
+def published(paths: list[Path]) -> Callable[[], int]:
+    "Decode the whole picture, then a crop of it."
+    random = np.random.RandomState(0)
+
+    def make() -> int:
+        picture = np.array(Image.open(paths[random.randint(len(paths))]).convert("RGB"))
+        sample(torch.from_numpy(picture).permute(2, 0, 1) / 255, random)
+        return 1
+
+    return make
+
+
+def float_cache(paths: list[Path]) -> Callable[[], int]:
+    "All pictures decoded before, as float tensors in memory."
+    random = np.random.RandomState(0)
+    kept = [torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1) / 255 for path in paths]
+
+    def make() -> int:
+        sample(kept[random.randint(len(kept))], random)
+        return 1
+
+    return make
+
+
+def sample(picture: Tensor, random: np.random.RandomState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    "LR patch, places, cell and colours: crop, Pillow, flips, all places of the crop, 2304 of them by a permutation."
     scale = random.uniform(*SCALES)
     side = round(PATCH * scale)
-    left, top = random.randint(picture.width - side + 1), random.randint(picture.height - side + 1)
-    crop = picture.crop((left, top, left + side, top + side))
-    small = torch.from_numpy(np.array(crop.resize((PATCH, PATCH), Image.Resampling.BICUBIC))).permute(2, 0, 1) / 255
-    large = torch.from_numpy(np.array(crop)).permute(2, 0, 1) / 255
+    top, left = (random.randint(n - side + 1) for n in picture.shape[1:])
+    crop = picture[:, top : top + side, left : left + side]
+    whole = Image.fromarray((crop.permute(1, 2, 0) * 255).round().byte().numpy())
+    small = torch.from_numpy(np.array(whole.resize((PATCH, PATCH), Image.Resampling.BICUBIC))).permute(2, 0, 1) / 255
+    for axis in (1, 2):
+        if random.rand() < 0.5:
+            small, crop = small.flip(axis), crop.flip(axis)
+    if random.rand() < 0.5:
+        small, crop = small.transpose(1, 2), crop.transpose(1, 2)
     centres = (torch.arange(side) * 2 + 1) / side - 1
     coord = torch.stack(torch.meshgrid(centres, centres, indexing="ij"), -1).reshape(-1, 2)
     chosen = random.choice(len(coord), PATCH**2, replace=False)
-    small, coord[chosen], large.flatten(1)[:, chosen]
-
-
-def rate(work, seconds: float) -> float:
-    "Samples a CPU-second of `work`, which says how many it made."
-    start, made = time.process_time(), 0
-    while time.process_time() - start < seconds:
-        made += work()
-    return made / (time.process_time() - start)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--pictures", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    asked = parser.parse_args()
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as room:
-        folder = Path(room) / "pictures"
-        make_pictures(folder, asked.pictures)
-        paths, random = sorted(folder.glob("*.png")), np.random.RandomState(0)
-        start = time.process_time()
-        store = PictureStore.read(folder, keep="disk", cache=Path(room) / "cache")
-        print(
-            f"{len(paths)} pictures of 2040x1356, {paths[0].stat().st_size / 1e6:.1f} MB; decoded once in {time.process_time() - start:.1f} CPU-s"
-        )
-        batches, held = (Samples(store, PATCH, SCALES, BATCH, make=way).epoch(0, 10**9) for way in ("host", "device"))
-        ways = {
-            "decode, crop, resize a sample": lambda: plain(paths, random) or 1,
-            "ours": lambda: len(next(batches).scale),
-            "ours, as made on a GPU": lambda: len(next(held).scale),
-        }
-        found = {name: [] for name in ways}
-        for _ in range(5):
-            for name, work in ways.items():
-                found[name].append(rate(work, asked.seconds))
-        for name, rates in found.items():
-            print(f"{name:32s} {median(rates):8.1f} samples a CPU-second ({min(rates):.1f} to {max(rates):.1f})")
-        first, second, _ = found.values()
-        ratios = [b / a for a, b in zip(first, second, strict=True)]
-        print(f"{'ratio':32s} {median(ratios):8.0f} ({min(ratios):.0f} to {max(ratios):.0f})")
-        crop = store.pictures[0][:173, :173]
-        same = (resize_pillow(crop, (PATCH, PATCH)) == resize_by_matrices(crop, (PATCH, PATCH))).all()
-        held.close()
-        print(f"matrix form of the resize equals Pillow's to the bit: {bool(same)}")
-
-
-if __name__ == "__main__":
-    main()
+    return small, coord[chosen], torch.full((PATCH**2, 2), 2 / side), crop.reshape(3, -1).T[chosen]

@@ -156,7 +156,7 @@ class _Chain(torch.autograd.Function):
             h = (h.relu() if rectify else h).to(dtype)
             kept.append(h)
             for weight, bias in pairs[:-1]:
-                kept.append(h := _fused_linear(h, weight, bias, "relu"))
+                kept.append(h := _fused_linear(h, weight, bias, "none").relu_())  # the fused one would hide a NaN
             answer.copy_(_fused_linear(h, *pairs[-1], "none"))
         ctx.save_for_backward(*cast[::2], *kept)
         ctx.layers, ctx.rectify, ctx.like = len(pairs), rectify, (x.dtype, [p.dtype for p in parameters])

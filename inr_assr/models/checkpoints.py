@@ -119,6 +119,9 @@ def load_weights(
             if keys
         )
         raise InputError(f"{source}: the weights do not fit {model.name}: {told}.")
+    ruined = [key for key, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+    if ruined:
+        raise InputError(f"{source}: the weights {ruined[0]} are not all finite numbers; their training failed, or the file is damaged.")
     model.load_state_dict(weights)
     return model
 

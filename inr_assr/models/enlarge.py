@@ -38,6 +38,7 @@ class Appetite:
     encode: float  # an LR pixel of a tile, while it is encoded
     features: float  # an LR pixel, kept
     prepare: float  # an LR pixel, while the decoder prepares, besides the features
+    survey: float  # an LR pixel, while the decoder looks at the whole picture
     square: float  # an LR pixel, times the LR pixels of the picture: attention over all of them
     query: float  # a query in flight
 
@@ -66,7 +67,7 @@ def _encoder_bytes(encoder: nn.Module, side: int) -> tuple[int, int]:
     try:
         with PeakMemory() as memory:
             image = torch.empty(1, 3, side, side, device="meta", dtype=weight.dtype)
-            out = functional_call(encoder, {key: value.to("meta") for key, value in tensors.items()}, (image,))
+            out = functional_call(encoder, {key: value.to("meta") for key, value in tensors.items()}, (image.clone(),))
     except (NotImplementedError, RuntimeError):  # it looks at contents: measured for real
         with PeakMemory() as memory:
             out = encoder(torch.rand(1, 3, side, side, device=weight.device, dtype=weight.dtype))
@@ -109,12 +110,12 @@ def appetite(model) -> Appetite:
                 sums = (*sums, model.decoder.settle(len(sums), mean))
             model.decoder.query(state, ask(range(120, 120 + rows), range(250)), *([sums] if sums else []))
         queries.append(memory.most)
-    prepare, square = (peaks[-1] - peaks[-2]) / (counts[-1] - counts[-2]), np.polyfit(counts, surveys, 2)[0]
+    prepare, (square, survey, _) = (peaks[-1] - peaks[-2]) / (counts[-1] - counts[-2]), np.polyfit(counts, surveys, 2)
     if local_reach(model) is None:  # it may look at all pixels from all pixels
         both = np.polyfit(counts, peaks, 2)
         if both[0] * counts[-1] > 0.1 * both[1]:  # rounding of a straight line is no square
             square, prepare = both[:2]
-    _KNOWN[model] = Appetite(encode, features, max(0.0, prepare), square, (queries[1] - queries[0]) / 500)
+    _KNOWN[model] = Appetite(encode, features, max(0.0, prepare), max(0.0, survey), max(0.0, square), (queries[1] - queries[0]) / 500)
     return _KNOWN[model]
 
 # %% ../../nbs/models/39_enlarge.ipynb #e614c969
@@ -154,7 +155,7 @@ def predict(
     kept = n if cut.stitched else tile
     encoding = need.encode * tile + (need.features * n if cut.stitched and cut.core else 0)
     seen = min(kept, band_rows(model, lr) * lr[1]) if cut.stitched else kept
-    decoding = need.features * kept + need.prepare * seen + need.square * n**2 + need.query * queries
+    decoding = need.features * kept + need.prepare * seen + need.survey * n + need.square * n**2 + need.query * queries
     return int(SLACK["cut" if cut.core else "whole"] * batch * max(encoding, decoding))
 
 # %% ../../nbs/models/39_enlarge.ipynb #f91c2afc

@@ -198,6 +198,8 @@ class ASSRModel(nn.Module):
             raise InputError(
                 f"image: {found} does not fit; give a float tensor (batch, 3, height, width) with RGB in [0, 1]."
             )
+        if not image.isfinite().all():
+            raise InputError("image: it holds values that are not finite numbers.")
         if (scale is None) == (size is None):
             raise InputError("upscale: give either scale or size.")
         batch = image[None] if image.ndim == 3 else image
