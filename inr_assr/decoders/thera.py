@@ -243,7 +243,7 @@ class Thera(Decoder):
         near = queries.corners(state.size, ensemble=False, ties="after")
         nearest = take(state.image, near.index)[:, 0].mT.unflatten(-1, queries.shape)
         with torch.autocast(near.offset.device.type, enabled=False):  # phases and angles stay in full precision
-            near = near.to(state.weight.dtype)
+            near.offset = near.offset.to(state.weight.dtype)
             field = field_on_grid(state, near, queries.shape) if queries.is_grid else None
             if field is None:
                 field = field_at(state, near).movedim(-1, 1).unflatten(-1, queries.shape)

@@ -48,8 +48,7 @@ _KNOWN: weakref.WeakKeyDictionary[nn.Module, Appetite] = weakref.WeakKeyDictiona
 
 def flight(model) -> int:
     "How many queries are answered at a time."
-    kind = next(model.parameters()).device.type
-    return model.decoder.flight if kind == "cpu" else QUERIES.get(kind, 2**16)
+    return {"cpu": model.decoder.flight, **QUERIES}.get(next(model.parameters()).device.type, 2**16)
 
 
 def local_reach(model) -> int | None:
@@ -282,11 +281,9 @@ def walk(
         yield from answer(model, lambda: _tiles(model, padded, lr, asked, size, cut.core), len(asked.rows) * len(asked.columns), most)
         return
     features, core = features_of(model, padded, cut.core)
-    survey = attempt(lambda: model.decoder.survey(features, padded))
-    if not survey[1]:
+    features, fits = attempt(lambda: model.decoder.survey(features, padded))
+    if not fits:
         raise InputError(f"memory: {model.name} looks at all features at once, and they do not fit; give a smaller picture.")
-    features = survey[0]
-    del survey
     for rows in model.sets(range(size[0])):
         bands = _bands(model, features, padded, lr, asked, size, rows)
         yield from answer(model, bands, len(rows) * size[1], most)
