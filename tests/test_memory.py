@@ -67,3 +67,24 @@ def test_four_times_a_4k_picture_on_a_budget(tmp_path, memory, limit):
     assert done.returncode == 0, done.stderr
     assert picture_size(tmp_path / "16k.bmp") == (8640, 15360)
     assert float(done.stdout.split()[-1]) < limit, done.stdout
+
+
+PEAK = """
+import resource, sys, torch
+from inr_assr import build_model
+torch.set_num_threads(1)
+model = build_model("EDSR", sys.argv[1]).eval()
+model.upscale(torch.rand(1, 3, 70, 70), 2)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+image, start = torch.rand(1, 3, 339, 510), peak()
+model.upscale(image, 4)
+print(peak() - start)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", ["LIIF", "LTE", "LTE+", "MetaSR", "LINF", "SRNO", "HIIF", "OPE", "BTC", "LM-LTE"])
+def test_a_2k_picture_takes_300_mb(decoder):
+    "EDSR-baseline and each decoder at its published size, 2040x1356 by x4, the result included."
+    done = subprocess.run([sys.executable, "-c", PEAK, decoder], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 300, f"{done.stdout} MB above the start"

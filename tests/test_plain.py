@@ -8,9 +8,11 @@ noise: left out.
 """
 
 import json
+import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
@@ -208,3 +210,15 @@ def test_the_comparison_can_fail(name):
 
     with pytest.raises(AssertionError):
         check_golden(name, *read(name), change)
+
+
+def test_the_benchmark_writes_its_table(tmp_path):
+    "One small job of `make bench`; how fast it was does not matter here."
+    words = "--only evaluation,encoder --methods MetaSR --scales 12 --rounds 1".split()
+    command = [sys.executable, ROOT / "benchmarks" / "speed.py", *words, "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(next(tmp_path.glob("*.csv")))
+    assert {("encoder", "ours"), ("x12", "ours"), ("x12", "(a) published")} <= set(zip(table["job"], table["form"], strict=True))
+    assert (table["time"] > 0).all() and (table["ratio"] > 0).all()
+    assert "floor" in next(tmp_path.glob("*.md")).read_text()
