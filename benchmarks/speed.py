@@ -337,39 +337,45 @@ def main() -> None:
     where = machine(asked.device)
     print(f"{where}, torch {torch.__version__.split('+')[0]}; matrix products " + ", ".join(f"{v:.0f} GFLOP/s in {k}" for k, v in rates.items()))
     cpu = asked.device == "cpu"
+    folder, jobs = Path(asked.out), []
     if "start" in parts and cpu:
-        start(rows)
+        jobs.append(lambda: start(rows))
     if "encoder" in parts:
-        encoder(rows, asked.device, clock, rates, rounds)
+        jobs.append(lambda: encoder(rows, asked.device, clock, rates, rounds))
     if "data" in parts and cpu:
-        data(rows, rounds, 0.5 if asked.quick else 2.0)
+        jobs.append(lambda: data(rows, rounds, 0.5 if asked.quick else 2.0))
     if "evaluation" in parts:
-        evaluation(rows, asked.device, clock, rates, scales, methods, min(rounds, 3))
+        each = [((scale,), (method,)) for scale in scales for method in methods]
+        jobs += [lambda e=e: evaluation(rows, asked.device, clock, rates, *e, min(rounds, 3)) for e in each]
     if "training" in parts:
-        training(rows, asked.device, clock, rates, methods, rounds)
+        jobs += [lambda m=m: training(rows, asked.device, clock, rates, (m,), rounds) for m in methods]
     if "memory" in parts and cpu and not asked.quick:
-        memory(rows, methods)
-    write(rows, Path(asked.out), where, rates)
+        jobs += [lambda m=m: memory(rows, (m,)) for m in methods]
+    for job in jobs:  # each is written down at once
+        job()
+        if rows:
+            write(rows, folder, where, rates)
+    print(f"written: {folder}")
 
 
 def write(rows: list, folder: Path, where: str, rates: dict) -> None:
-    "The table as CSV and for people."
+    "The table as CSV and for people; what was timed before and not now stays in it."
     name = "".join(c if c.isalnum() else "_" for c in where.partition(" (")[0].replace("(R)", "")).strip("_").lower()
-    table = pd.DataFrame(rows)
+    table, file = pd.DataFrame(rows).assign(gflops=round(rates["float32"])), folder / f"{name}.csv"
     folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / f"{name}.csv", index=False, float_format="%.5g")
+    if file.exists():
+        before = pd.read_csv(file, dtype={"method": str, "unit": str}).fillna({"method": "", "unit": ""})
+        table = pd.concat([before, table]).drop_duplicates(["job", "method", "form"], keep="last")
+    table.to_csv(file, index=False, float_format="%.5g")
     shown = table.copy()
     for column in ("time", "ratio", "low", "high", "of the floor"):
         if column in shown:
             shown[column] = [None if pd.isna(v) else f"{v:.3g}" for v in shown[column]]
     lines = ["| " + " | ".join(shown.columns) + " |", "|" + " --- |" * len(shown.columns)]
     lines += ["| " + " | ".join("" if pd.isna(v) else str(v) for v in row) + " |" for row in shown.itertuples(index=False)]
-    title = f"# Against the published structure\n\n{where}; torch {torch.__version__.split('+')[0]}; matrix products " + ", ".join(
-        f"{v:.0f} GFLOP/s in {k}" for k, v in rates.items()
-    )
-    told = f"\n\n{__doc__.split(chr(10) * 2)[2]}\nRatios are to (a) of the same job; 'of the floor' is the floor's time by ours. `make bench` makes this file.\n\n"
+    title = f"# Against the published structure\n\n{where}; torch {torch.__version__.split('+')[0]}"
+    told = f"\n\n{__doc__.split(chr(10) * 2)[2]}\nRatios are to (a) of the same job; 'of the floor' is the floor's time by ours; gflops is the rate of float32 products at that time, which other work on the machine lowers. `make bench` makes this file.\n\n"
     (folder / f"{name}.md").write_text(title + "." + told + "\n".join(lines) + "\n")
-    print(f"written: {folder / name}.md and .csv")
 
 
 if __name__ == "__main__":
