@@ -148,7 +148,8 @@ def draw(samples: Samples, picture: int, rng: np.random.Generator) -> Drawn:
         rows, columns = (n.ravel() for n in np.mgrid[tuple(slice(start, start + patch) for start in starts)])
     else:
         points = rng.choice(high * wide, patch**2, replace=False, shuffle=False)
-        rows, columns = points // wide, points % wide
+        rows = points // wide
+        columns = points - rows * wide
     if samples.asymmetric and flips[2]:
         scale = scale[::-1]
     return Drawn(picture, top, left, *sides, scale, flips, rows, columns)
@@ -156,16 +157,17 @@ def draw(samples: Samples, picture: int, rng: np.random.Generator) -> Drawn:
 
 def on_host(samples: Samples, drawn: list[Drawn], device) -> Batch:
     "A batch by Pillow and numpy, then brought to the device."
-    small, colours = [], []
-    for one in drawn:
+    side = samples.patch
+    small, colours = (np.empty((len(drawn), *shape, 3), np.uint8) for shape in ((side, side), (1, side * side)))
+    for k, one in enumerate(drawn):
         picture = samples.store.pictures[one.picture]
         crop = np.ascontiguousarray(picture[one.top : one.top + one.height, one.left : one.left + one.width])
-        patch, (upside, mirrored, turned) = resize_pillow(crop, (samples.patch, samples.patch)), one.flips
+        patch, (upside, mirrored, turned) = resize_pillow(crop, (side, side)), one.flips
         patch = patch[:: -1 if upside else 1, :: -1 if mirrored else 1]
-        small.append(patch.swapaxes(0, 1) if turned else patch)
+        small[k] = patch.swapaxes(0, 1) if turned else patch
         y, x = one.places()
-        colours.append(crop.reshape(-1, 3).take(y * one.width + x, 0))
-    return batched(samples, drawn, to_tensor(np.stack(small), device), to_tensor(np.stack(colours)[:, None], device))
+        crop.reshape(-1, 3).take(y * one.width + x, 0, colours[k, 0], "clip")  # which all lie inside
+    return batched(samples, drawn, to_tensor(small, device), to_tensor(colours, device))
 
 
 def on_device(samples: Samples, drawn: list[Drawn], device) -> Batch:
@@ -190,9 +192,13 @@ def on_device(samples: Samples, drawn: list[Drawn], device) -> Batch:
 
 def batched(samples: Samples, drawn: list[Drawn], image: Tensor, colours: Tensor) -> Batch:
     "Points, cells and colours laid out as patch x patch."
-    layout, sides = (len(drawn), samples.patch, samples.patch), np.array([one.seen for one in drawn])
-    places = np.stack([np.stack([one.rows for one in drawn]), np.stack([one.columns for one in drawn])], -1)
-    coord = torch.from_numpy(((2 * places + 1) / sides[:, None] - 1).astype(np.float32)).reshape(*layout, 2)
-    target = torch.from_numpy(sides).to(image.device, torch.float32)
-    queries = Queries.points((samples.patch, samples.patch), coord.to(image.device), target)
+    layout = (len(drawn), samples.patch, samples.patch)
+    coord = np.empty((len(drawn), 2, samples.patch**2), np.float32)
+    for one, place in zip(drawn, coord, strict=True):
+        for axis, index, side in zip(place, (one.rows, one.columns), one.seen, strict=True):
+            centres = (2 * np.arange(side) + 1) / side - 1
+            centres.astype(np.float32).take(index, 0, axis, "clip")
+    target = torch.tensor([one.seen for one in drawn], device=image.device, dtype=torch.float32)
+    places = torch.from_numpy(coord.reshape(len(drawn), 2, *layout[1:])).to(image.device).movedim(1, -1)
+    queries = Queries.points((samples.patch, samples.patch), places, target)
     return Batch(image, queries, colours.reshape(len(drawn), 3, *layout[1:]), [one.scale for one in drawn])

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .contract import DECODERS, Decoder, as_rows, bilinear, fourier, take, vote
+from .contract import DECODERS, Decoder, as_rows, bilinear, fourier, vote
 from ..foundations.coordinates import CellPolicy, Queries
 from ..foundations.errors import InputError, check_number
 
@@ -123,10 +123,7 @@ class LINF(Decoder):
         near = queries.corners(state.size)
         with torch.autocast(state.image.device.type, enabled=False):
             phase = math.pi * self.phase(queries.relative_cell(state.size).to(self.phase.weight.dtype))
-            down, across = take(state.frequency, near.index).chunk(2, -1)
-            x = fourier(take(state.amplitude, near.index).to(phase.dtype), down, across, phase, near)
-            x = x * near.weight if torch.is_grad_enabled() else x.mul_(near.weight)
-        x = x.transpose(1, 2).flatten(2)  # the four corners side by side
+            x = fourier(state.amplitude, state.frequency, phase, near, joined=True)
         return vote(self.layers, x[:, None], near).unflatten(-1, (-1, 2, self.numbers))
 
     def query(

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .contract import DECODERS, MLP, Decoder, as_rows, bilinear, fourier, take, vote
+from .contract import DECODERS, MLP, Decoder, as_rows, bilinear, fourier, vote
 from ..foundations.coordinates import CellPolicy, Corners, Queries
 from ..foundations.errors import InputError, check_number
 
@@ -72,8 +72,7 @@ class LTE(Decoder):
             phase = math.pi * self.phase(queries.relative_cell(state.size).to(self.phase.weight.dtype))
 
         def colours(part: Corners) -> Tensor:
-            down, across = take(state.frequency, part.index).chunk(2, -1)
-            x = fourier(take(state.amplitude, part.index), down, across, phase, part)
+            x = fourier(state.amplitude, state.frequency, phase, part)
             return vote(layers, x, part) + bilinear(state.image, part)
 
         return queries.corners(state.size).answered(colours, queries.shape)
