@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .contract import DECODERS, Decoder, as_rows, take
-from ..foundations.coordinates import Queries
+from ..foundations.coordinates import Corners, Queries
 from ..foundations.errors import InputError, check_number
 
 # %% ../../nbs/decoders/31_ope.ipynb #15120247
@@ -50,6 +50,7 @@ class OPEState(NamedTuple):
 class OPE(Decoder):
     "Orthogonal position encoding. Parameter names are the published ones (`adapt_R`, ...; none without them)."
 
+    flight = 65536
     published: ClassVar[dict] = {"OPE-net": {"adapt": False}, "OPE-net-adapt": {"adapt": True}}
     published_parameters: ClassVar[int] = 84_819  # of the adaptor on 64 channels; on 147 channels 0
     small: ClassVar[dict] = {"max_freq": 1}
@@ -78,10 +79,27 @@ class OPE(Decoder):
             features = torch.cat([self.get_submodule(f"adapt_{colour}")(features) for colour in "RGB"], 1)
         return OPEState(as_rows(features), tuple(features.shape[-2:]))
 
+    def basis(self, offset: Tensor) -> Tensor:  # (...) one LR pixel = 2 -> (..., functions)
+        return fourier_basis(offset, self.functions, math.pi / 2, math.sqrt(2))
+
+    def on_grid(self, state: OPEState, near: Corners) -> Tensor:  # (B, 3, H, W)
+        "The sum, axis by axis: what each LR row is at the wanted columns, then of those the wanted rows."
+        down, across = (self.basis(n.offset) * n.weight[..., None] for n in (near.y, near.x))  # (2, H or W, m)
+        top, bottom = int(near.y.index.min()), int(near.y.index.max()) + 1
+        rows = state.rows.unflatten(1, state.size)[:, top:bottom].to(down.dtype)
+        pairs = zip(near.x.index, across, strict=True)
+        lines = sum(torch.einsum("bixkm,xm->bixk", rows.index_select(2, at).unflatten(-1, (-1, self.functions)), one) for at, one in pairs)
+        lines = lines.unflatten(-1, (3, -1)).permute(0, 3, 1, 4, 2)  # (B, 3, LR rows, m, W)
+        table = down.new_zeros(len(near.y.index), down.shape[1], bottom - top, self.functions)
+        table = table.scatter(2, (near.y.index - top)[..., None, None].expand(-1, -1, 1, self.functions), down[:, :, None]).sum(0)
+        return table.flatten(1) @ lines.flatten(2, 3)
+
     def query(self, state: OPEState, queries: Queries) -> Tensor:
         near = queries.corners(state.size)
-        with torch.autocast(near.offset.device.type, enabled=False):  # angles stay in full precision
-            down, across = fourier_basis(near.offset, self.functions, math.pi / 2, math.sqrt(2)).unbind(-2)
+        with torch.autocast(state.rows.device.type, enabled=False):  # angles stay in full precision
+            if near.is_grid:
+                return self.on_grid(state, near)
+            down, across = self.basis(near.offset).unbind(-2)
             colours = series(take(state.rows, near.index).to(down.dtype), down, across)
             return (colours * near.weight).sum(1).mT.unflatten(-1, queries.shape)
 
