@@ -48,7 +48,7 @@ class Decoder(nn.Module):
     rounds: int = 0  # context "set": how many sums over all queries are needed, one after the other
     reach: int | None  # how many feature pixels to each side it reads; None: all
     local_reach: int | None = None  # the same besides what `survey` and sums over queries bring; default: reach
-    flight: int = 1024  # queries that a CPU answers at a time: what its cache holds
+    flight: int = 2048  # queries that a CPU answers at a time: what its cache holds
     window: int = 1  # the multiple that it wants the picture's sides to be; the model pads
     padding: ClassVar[PaddingPolicy] = PaddingPolicy("none")  # and how its authors do it
     cell_policy: ClassVar[CellPolicy] = CellPolicy("none")  # what its authors do to cells beyond training

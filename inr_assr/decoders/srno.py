@@ -70,8 +70,8 @@ class GalerkinAttention(nn.Module):
         kv = kv.unflatten(-1, (2, self.heads, -1))
         with torch.autocast(kv.device.type, enabled=False):  # a sum of many small numbers
             kv = kv.to(self.kln.weight.dtype)
-            pairs = ((self.kln, kv[:, :, 0]), (self.vln, kv[:, :, 1]))
-            k, v = (u * n.shrink(u) if torch.is_grad_enabled() else u.mul_(n.shrink(u)) for n, u in pairs)
+            shrink = self.kln.shrink(kv)  # as that of values: the normalisations differ in their parameters alone
+            k, v = (kv * shrink if torch.is_grad_enabled() else kv.mul_(shrink)).unbind(2)
             both = torch.einsum("bqhi,bqhj->bhij", k, v)
             # the normalisations' scale and shift, for all queries at once
             (kw, kb), (vw, vb) = ((p.reshape(-1, p.shape[-1]) for p in (n.weight, n.bias)) for n in (self.kln, self.vln))
@@ -105,7 +105,7 @@ class GalerkinAttention(nn.Module):
 class GalerkinDecoder(Decoder):
     "Two layers of attention over all queries, `conv0` and `conv1`, between a `front` and a `tail`."
 
-    context, rounds, flight = "set", 2, 2048
+    context, rounds, flight = "set", 2, 4096
     reach = None  # a colour depends on the whole picture, by the sums
 
     def front(self, state: Any, queries: Queries, near: Corners) -> Tensor:

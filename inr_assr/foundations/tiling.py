@@ -88,8 +88,8 @@ def blocks(
     columns: range,  # target columns
     queries: int,  # how many queries a block may have
 ) -> Iterator[tuple[range, range]]:
-    "Cut a rectangle of the target into blocks of at most `queries` pixels: whole rows where they fit, else pieces of eight rows, which share LR pixels."
-    down = queries // len(columns) if columns and queries >= len(columns) else max(1, min(8, queries, len(rows)))
+    "Cut a rectangle of the target into blocks of at most `queries` pixels: whole rows, or where fewer than eight fit pieces of eight, which share LR pixels."
+    down = max(1, queries // max(1, len(columns)), min(8, queries, len(rows)))
     across = -(-len(columns) // max(1, queries // down))
     edges = [columns.start + i * len(columns) // across for i in range(across + 1)] if across else []
     for top in range(rows.start, rows.stop, down):

@@ -243,10 +243,7 @@ def _piece(image: Tensor, y: Span, x: Span) -> Tensor:
 def features_of(model, image: Tensor, core: int | None) -> tuple[Tensor, int | None]:
     "Features of the whole picture, and the core that memory was enough for."
     while True:
-        if core is None:
-            features, fits = attempt(lambda: model.encode(image))
-        else:
-            features, fits = attempt(lambda core=core: stitch(model, image, core))
+        features, fits = attempt(lambda core=core: model.encode(image) if core is None else stitch(model, image, core))
         if fits:
             return features, core
         smaller = max(image.shape[-2:]) // 2 if core is None else core // 2

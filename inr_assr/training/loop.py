@@ -140,7 +140,7 @@ class Learner:
         self.model = model.to(self.device, memory_format=torch.channels_last).train()  # as convolutions want it
         self.net = self.crew.setup_module(Restoring(self.model))
         learned = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(learned, self.recipe.learning_rate, fused=self.device.type == "cuda")
+        self.optimiser = torch.optim.Adam(learned, self.recipe.learning_rate, fused=self.device.type in ("cpu", "cuda"))
         self.average = None
         if self.recipe.ema:
             self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.recipe.ema))
