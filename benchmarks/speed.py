@@ -1,6 +1,6 @@
 """How much faster than the published structure, for the same function: a table, printed and written to outputs/benchmarks.
 
-python benchmarks/speed.py [--quick] [--device cuda] [--only evaluation,training,encoder,data,memory,start] [--out outputs/benchmarks]
+python benchmarks/speed.py [--quick] [--device cuda] [--only evaluation,small,training,encoder,data,memory,start] [--out outputs/benchmarks]
 
 (a) is the published structure as `plain` writes it, in float32; (b) the same with its queries cut as suits a cache, and
 the same under bfloat16 autocast; ours in both precisions; and the floor, which is our arithmetic at the rate of this
@@ -22,7 +22,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from data_path import PATCH, SCALES, float_cache, make_pictures, published
-from plain import PLAIN, chunk_count, edsr
+from plain import PLAIN, chunk_count, edsr, enlarge
 from plain.common import places
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -38,12 +38,14 @@ from inr_assr.training.runs import configure
 
 TARGET = (1356, 2040)
 METHODS = ("LIIF", "LTE", "LTE+", "MetaSR", "LINF", "SRNO", "HIIF", "CiaoSR")
+SMALL = ((4, 2), (8, 2), (16, 3), (24, 2.7))  # side of an LR picture, and scale
 WANTED = {  # what this project set itself: (job, method) -> (float32, bf16)
     **{("x4", m): t for m, t in zip(METHODS, ((4.2, 7.5), (2.4, 4), (2.4, 4), (170, 170), (2, 3.5), (3.5, 6), (2, 3.5), (4, 6)))},
     **{("training", m): t for m, t in zip(METHODS, ((1.5, 3.2), (1.1, 2.2), (1.1, 2.2), (1.6, 2.5), (1.1, 2), (1.1, 1.6), (1.1, 2), (1.5, 2.5)))},
     ("x1", "LIIF"): (9, None), ("x3", "LIIF"): (5, None), ("x1", "LTE"): (2.4, None), ("x3", "LTE"): (2.4, None),
     ("x2.7", "MetaSR"): (8.8, 8.8), ("x2", "MetaSR"): (170, 170), ("x3", "MetaSR"): (170, 170), ("x12", "MetaSR"): (170, 170),
     ("encoder", "EDSR-baseline"): (1.5, 3.5),
+    **{(f"{lr}x{lr} x{scale:g}", m): (1, None) for lr, scale in SMALL for m in METHODS},
 }  # fmt: skip
 
 
@@ -181,6 +183,28 @@ def evaluation(rows: list, device: str, clock: Clock, rates: dict, scales: tuple
                 work = flops(lambda: decoding(own, seen, sizes[1])) / count
             floors = {name: work / rate / 1e3 for name, rate in rates.items()}
             note(rows, f"x{scale:g}", method, seconds, 1e-6, "us a pixel", floors)
+
+
+def small(rows: list, device: str, clock: Clock, methods: tuple, rounds: int) -> None:
+    "Whole pictures of a few pixels, by an encoder of one block and the decoder: there, what is done once a picture weighs most."
+    for method in methods:
+        torch.manual_seed(0)
+        model = build_model("EDSR", method, {"blocks": 1, "features": 64}).to(device).eval().requires_grad_(False)
+        plain = PLAIN[method](model.decoder)
+        for side, scale in SMALL:
+            size = (round(side * scale),) * 2
+            image, often = torch.rand(1, 3, side, side, device=device), max(2, 6000 // size[0] ** 2)
+            cell = model.place(Queries.grid((side, side), size, device=device)).cell
+
+            def usual(model=model, plain=plain, image=image, size=size, cell=cell):
+                with torch.no_grad():
+                    unit = model.normalisation.into(image)
+                    return model.normalisation.out_of(enlarge(plain, edsr(model.encoder, unit), unit, size, cell=cell))
+
+            ours = lambda model=model, image=image, size=size: model.upscale(image, size=size)  # noqa: E731
+            forms = {name: lambda f=f, n=often: [f() for _ in range(n)] for name, f in (("(a) published", usual), ("ours", ours))}
+            in_turn(clock, forms, 1)
+            note(rows, f"{side}x{side} x{scale:g}", method, in_turn(clock, forms, 2 * rounds + 1), often / 1e3, "ms", {})
 
 
 def training(rows: list, device: str, clock: Clock, rates: dict, methods: tuple, rounds: int, batch: int = 4) -> None:
@@ -322,7 +346,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="some of it, in under 3 minutes")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", default="start,encoder,data,evaluation,training,memory")
+    parser.add_argument("--only", default="start,encoder,data,evaluation,small,training,memory")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--scales", default="")
     parser.add_argument("--rounds", type=int, default=0)
@@ -347,6 +371,8 @@ def main() -> None:
     if "evaluation" in parts:
         each = [((scale,), (method,)) for scale in scales for method in methods]
         jobs += [lambda e=e: evaluation(rows, asked.device, clock, rates, *e, min(rounds, 3)) for e in each]
+    if "small" in parts and not asked.quick:
+        jobs += [lambda m=m: small(rows, asked.device, clock, (m,), rounds) for m in methods]
     if "training" in parts:
         jobs += [lambda m=m: training(rows, asked.device, clock, rates, (m,), rounds) for m in methods]
     if "memory" in parts and cpu and not asked.quick:
