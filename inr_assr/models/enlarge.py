@@ -141,7 +141,7 @@ def predict(
     lr: tuple[int, int],  # (h, w) of the picture
     cut: Cut,
     batch: int = 1,
-    queries: int = 1024,  # in flight
+    queries: int | None = None,  # in flight; None: by the device
 ) -> int:  # bytes, besides weights, picture and result
     "The most that an enlargement holds at one time."
     need, n = appetite(model), lr[0] * lr[1]
@@ -154,7 +154,7 @@ def predict(
     kept = n if cut.stitched else tile
     encoding = need.encode * tile + (need.features * n if cut.stitched and cut.core else 0)
     seen = min(kept, band_rows(model, lr) * lr[1]) if cut.stitched else kept
-    decoding = need.features * kept + need.prepare * seen + need.survey * n + need.square * n**2 + need.query * queries
+    decoding = need.features * kept + need.prepare * seen + need.survey * n + need.square * n**2 + need.query * (queries or flight(model))
     return int(SLACK["cut" if cut.core else "whole"] * batch * max(encoding, decoding))
 
 # %% ../../nbs/models/39_enlarge.ipynb #f91c2afc
@@ -182,7 +182,7 @@ def choose_cut(
         return Cut(core)
     if tiling == "whole" or (memory is None and lr[0] * lr[1] <= 64 * 64):
         return Cut()
-    cuts, queries = [Cut()], flight(model)
+    cuts = [Cut()]
     if stitchable:
         cuts += [Cut(core) for core in CORES if core < max(lr)]
         cuts += (
@@ -191,7 +191,7 @@ def choose_cut(
             else []
         )
     out = result * batch * size[0] * size[1]
-    taken = [predict(model, lr, cut, batch, queries) for cut in cuts]
+    taken = [predict(model, lr, cut, batch) for cut in cuts]
     comfort = COMFORT if image.device.type == "cpu" else free_memory(image.device) * 0.8 - out
     budget = comfort if memory is None else memory - out
     fitting = [cut for cut, need in zip(cuts, taken, strict=True) if need <= budget]
