@@ -292,16 +292,16 @@ def data(rows: list, rounds: int, seconds: float) -> None:
 
 
 PEAK = """
-import resource, sys, torch
+import sys, torch
 from inr_assr import build_model
+from inr_assr.foundations.memory import taken_memory
 torch.set_num_threads(1)
 model = build_model("EDSR", sys.argv[1]).eval()
 model.upscale(torch.rand(1, 3, 70, 70), 2)
 image = torch.rand(1, 3, 339, 510)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-start = peak()
+start = taken_memory()
 model.upscale(image, 4)
-print(peak() - start)
+print((taken_memory() - start) / 1e6)
 """
 
 

@@ -6,21 +6,21 @@ import sys
 import pytest
 
 CODE = """
-import resource, sys
+import sys
 import numpy as np, torch
 from inr_assr import build_model
 from inr_assr.foundations.images import to_tensor
+from inr_assr.foundations.memory import taken_memory
 height, width, scale = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 torch.manual_seed(0)
 # the memory of EDSR-baseline + LIIF (64 features, 580 numbers a query), with fewer layers so that it takes seconds
 model = build_model("EDSR", "LIIF", {"blocks": 2}, {"hidden": [64], "ensemble": False})
 image = to_tensor(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
 model.upscale(image[..., :64, :64], 2)  # libraries are loaded and warm
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-start, calls = peak(), []
+start, calls = taken_memory(), []
 out = model.upscale(image, scale, progress=lambda done, total: calls.append(done))
 assert len(calls) > 10 and calls == sorted(calls)
-print(peak() - start, *out.shape)
+print((taken_memory() - start) / 2**20, *out.shape)
 """
 
 
@@ -39,10 +39,11 @@ def test_upscale_stays_under_1500_mb(height, width, scale):
 
 
 COMMAND = """
-import resource, sys
+import sys
 from inr_assr.faces.cli import main
+from inr_assr.foundations.memory import taken_memory
 code = main(sys.argv[1:])
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+print("peak", taken_memory() / 2**30)
 raise SystemExit(code)
 """
 
@@ -70,15 +71,15 @@ def test_four_times_a_4k_picture_on_a_budget(tmp_path, memory, limit):
 
 
 PEAK = """
-import resource, sys, torch
+import sys, torch
 from inr_assr import build_model
+from inr_assr.foundations.memory import taken_memory
 torch.set_num_threads(1)
 model = build_model("EDSR", sys.argv[1]).eval()
 model.upscale(torch.rand(1, 3, 70, 70), 2)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-image, start = torch.rand(1, 3, 339, 510), peak()
+image, start = torch.rand(1, 3, 339, 510), taken_memory()
 model.upscale(image, 4)
-print(peak() - start)
+print((taken_memory() - start) / 1e6)
 """
 
 

@@ -196,8 +196,7 @@ class Corners:
         shape: tuple[int, int],  # (H, W) of the answer
     ) -> Tensor:  # (B, C, H, W)
         "Ask for colours, on a grid without the pixels that have no share."
-        worth = self.is_grid and self.y.index.device.type == "cpu" and shape[0] * shape[1] > 256  # else one call is faster
-        parts = self.apart() if worth else []
+        parts = self.apart() if self.is_grid and self.y.index.device.type == "cpu" and shape[0] * shape[1] > 256 else []
         if len(parts) < 2:
             return colours(parts[0][0] if parts else self).mT.unflatten(-1, shape)
         out = None

@@ -7,7 +7,6 @@ __all__ = ['Plan', 'plan']
 
 # %% ../../nbs/training/56_plan.ipynb #52ee9cf2
 import io
-import sys
 import time
 from dataclasses import dataclass
 from statistics import median
@@ -16,7 +15,7 @@ import torch
 
 from ..data.pictures import PictureStore
 from ..data.samples import Samples
-from ..foundations.memory import show_bytes
+from ..foundations.memory import show_bytes, taken_memory
 from .loop import Learner
 from .runs import TrainingConfiguration
 from .validation import Validation
@@ -85,6 +84,4 @@ def _taken(device: torch.device) -> int:
     "The most bytes that were taken so far: on a GPU by tensors, else by this process."
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return taken_memory()
