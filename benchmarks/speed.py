@@ -135,7 +135,7 @@ def evaluation(rows: list, device: str, clock: Clock, rates: dict, scales: tuple
                 continue
             torch.manual_seed(0)
             model = build_model("EDSR", method, {"blocks": 1, "features": 64}).to(device).eval().requires_grad_(False)
-            plain, decoder, inside = PLAIN[method](model.decoder), model.decoder, model.decoder.context == "set"
+            plain, inside = PLAIN[method](model.decoder), model.decoder.context == "set"
             high = max(4, round((48 if inside else 64) / scale))  # LR rows of ours
             part = (64, 64) if method == "CiaoSR" else (min(high, lr[0]), lr[1])
             whole = part if inside or method == "CiaoSR" else lr

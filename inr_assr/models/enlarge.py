@@ -185,11 +185,8 @@ def choose_cut(
     cuts = [Cut()]
     if stitchable:
         cuts += [Cut(core) for core in CORES if core < max(lr)]
-        cuts += (
-            [Cut(core, False) for core in CORES if core < max(lr)]
-            if model.reach is not None and model.encoder.magnifies == 1
-            else []
-        )
+        if model.reach is not None and model.encoder.magnifies == 1:
+            cuts += [Cut(core, False) for core in CORES if core < max(lr)]
     out = result * batch * size[0] * size[1]
     taken = [predict(model, lr, cut, batch) for cut in cuts]
     comfort = COMFORT if image.device.type == "cpu" else free_memory(image.device) * 0.8 - out
@@ -393,11 +390,13 @@ def answer(
             for *_, part in in_blocks(gather, rows, columns, most):
                 wide = part.cpu().double()  # small, and wide: blocks must not show
                 total = wide if total is None else total + wide
+            del state, gather  # before the next piece is made
         sums = (*sums, decoder.settle(len(sums), (total / count).to(part)))
     more = [sums] if sums else []
     for state, ask, rows, columns in pieces():
         state = decoder.informed(state, sums)
         yield from in_blocks(lambda *b, state=state, ask=ask: model.decode(state, ask(*b), *more), rows, columns, most)
+        del state
 
 # %% ../../nbs/models/39_enlarge.ipynb #0f5030dc
 def self_ensemble(
