@@ -37,7 +37,7 @@ class MetaSRState(NamedTuple):
     rows: Tensor | None = None  # (B, h*w, (width + 1) * 3) each LR pixel's features times the filter of each hidden unit, and of the bias
     phases: Tensor | None = None  # whole scales: (B, h*w * s*s, 3) the colours themselves, all of an LR pixel together
 
-
+# %% ../../nbs/decoders/23_metasr.ipynb #9cc987c0
 @DECODERS.register("MetaSR")
 class MetaSR(Decoder):
     "Meta-upscale module. Parameter names are the published ones (`imnet.layers.*`)."

@@ -50,7 +50,7 @@ class OPEState(NamedTuple):
 class OPE(Decoder):
     "Orthogonal position encoding. Parameter names are the published ones (`adapt_R`, ...; none without them)."
 
-    flight = 65536
+    flight = 16384
     published: ClassVar[dict] = {"OPE-net": {"adapt": False}, "OPE-net-adapt": {"adapt": True}}
     published_parameters: ClassVar[int] = 84_819  # of the adaptor on 64 channels; on 147 channels 0
     small: ClassVar[dict] = {"max_freq": 1}

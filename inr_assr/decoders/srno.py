@@ -37,7 +37,7 @@ class HeadNorm(nn.Module):
         std = torch.linalg.vector_norm(centred, dim=-1, keepdim=True) / math.sqrt(centred.shape[-1] - 1)
         return 1 / (std + 1e-5)
 
-
+# %% ../../nbs/decoders/26_srno.ipynb #fa163c76
 class GalerkinAttention(nn.Module):
     "Attention without softmax over a set of queries, then an MLP, each with what came in added."
 
@@ -172,7 +172,7 @@ class SRNOState(NamedTuple):
     kv: Front | None = None  # the first layer's keys and values, where no gradient is wanted
     inner: Front | None = None  # what the first layer's settled matrix and shift make of the vectors
 
-
+# %% ../../nbs/decoders/26_srno.ipynb #e055d778
 @DECODERS.register("SRNO", aliases=("sronet",))
 class SRNO(GalerkinDecoder):
     "Super-resolution neural operator. Parameter names are the published ones; its 1x1 convolutions are linear layers."

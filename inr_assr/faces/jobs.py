@@ -64,7 +64,7 @@ def train_job(
     words = encoder, decoder, recipe, data, valid, root, seed, encoder_options, decoder_options, keep_every, validate_on
     return launch(_train, *words, precision, dry, tensorboard, start, devices=devices, nodes=nodes, device=device)
 
-
+# %% ../../nbs/faces/81_jobs.ipynb #04e8bb0e
 def _train(
     crew,
     encoder,

@@ -221,7 +221,7 @@ def _hold(run: RunFolder, crew, stack: contextlib.ExitStack) -> None:
     if crew.all_reduce(torch.tensor(float(refused is not None), device=crew.device), reduce_op="max"):
         raise refused or InputError("root: the first process was refused the folder.")
 
-
+# %% ../../nbs/training/55_loop.ipynb #19d9fb3a
 def _epochs(
     configuration,
     store,
