@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..foundations.coordinates import CellPolicy, Corners, Queries
 from ..foundations.errors import InputError
-from ..foundations.layers import ROWS, mlp, run
+from ..foundations.layers import ROWS, channels_last, mlp, run
 from ..foundations.padding import PaddingPolicy
 from ..foundations.registry import Registry
 
@@ -101,8 +101,8 @@ class Decoder(nn.Module):
 def as_rows(
     maps: Tensor,  # (B, C, h, w)
 ) -> Tensor:  # (B, h*w, C)
-    "A map as one row for each pixel."
-    return maps.permute(0, 2, 3, 1).flatten(1, 2)
+    "A map as one row for each pixel, its channels together in memory."
+    return channels_last(maps).permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def take(

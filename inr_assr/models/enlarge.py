@@ -269,7 +269,7 @@ def walk(
     most: int | None = None,  # queries in flight; None: by the device
 ) -> Iterator[tuple[range, range, Tensor]]:  # rows, columns, colours, not clamped
     "The target, rectangle by rectangle; together they cover every pixel once."
-    lr, padded = tuple(image.shape[-2:]), model.normalisation.into(model.pad(image))
+    lr, padded = tuple(image.shape[-2:]), model.network_image(image)
     asked = model.place(Queries.grid(lr, size, device=image.device, dtype=image.dtype))
     if not cut.stitched:
         yield from answer(model, lambda: _tiles(model, padded, lr, asked, size, cut.core), len(asked.rows) * len(asked.columns), most)
@@ -355,7 +355,7 @@ def enlarge_part(
     part: Part,  # which
 ) -> Tensor:  # (B, 3, rows, columns), not clamped
     "The target pixels of a rectangle by a model that sees nothing else, each at its place in the whole target."
-    padded, (y, x), (rows, columns) = model.normalisation.into(model.pad(image)), part.inside, part.asked
+    padded, (y, x), (rows, columns) = model.network_image(image), part.inside, part.asked
     queries = Queries.grid(part.lr, part.size, rows, columns, device=image.device, dtype=image.dtype)
     asked = model.place(queries.on_part(y.start, x.start, len(y), len(x)))
     rows, columns = range(len(rows)), range(len(columns))

@@ -21,6 +21,7 @@ from ..decoders.contract import DECODERS, Decoder, Normalisation
 from ..encoders.contract import ENCODERS, Encoder
 from ..foundations.coordinates import CellPolicy, Queries, target_size
 from ..foundations.errors import InputError, check_choice, check_number, near
+from ..foundations.layers import channels_last
 from ..foundations.memory import parse_bytes
 from ..foundations.padding import PaddingPolicy
 from ..foundations.registry import Registry, plain_name
@@ -116,8 +117,12 @@ class ASSRModel(nn.Module):
         image: Tensor,  # (B, 3, h, w) RGB in [0, 1]
     ):
         "Everything that depends on the LR picture alone."
-        image = self.normalisation.into(self.pad(image))
+        image = self.network_image(image)
         return self.state_of(self.encode(image), image)
+
+    def network_image(self, image: Tensor) -> Tensor:  # (B, 3, h, w) of any strides -> (B, 3, h', w'), channels last
+        "The picture as the network gets it: padded, in its units, in the one layout that all after it rely on."
+        return channels_last(self.normalisation.into(self.pad(image)))
 
     def working(self) -> torch.autocast:
         "A context in which layers work in this model's precision. Training brings its own, which stays as it is."
@@ -125,12 +130,13 @@ class ASSRModel(nn.Module):
         return torch.autocast(kind, torch.bfloat16) if narrow else contextlib.nullcontext()
 
     def encode(self, image: Tensor) -> Tensor:  # (B, 3, h, w) padded, in network units -> (B, C, h, w)
-        "Features. Pixels lie together in memory, channels within: so convolutions are fastest."
+        "Features, channels last."
         with self.working():
-            return self.encoder(image.contiguous(memory_format=torch.channels_last))
+            return channels_last(self.encoder(channels_last(image)))
 
     def state_of(self, features: Tensor, image: Tensor):
         "What the decoder makes of features and image (B, 3, h, w). In full precision where nothing is learned: it is done once."
+        features, image = channels_last(features), channels_last(image)
         if torch.is_grad_enabled():
             return self.decoder.prepare(features, image)
         with torch.autocast(image.device.type, enabled=False):

@@ -96,8 +96,8 @@ class Eye:
     def _encode(self, tile: tuple[int, int, int, int]):
         "The decoder's state for a tile of the padded picture: top, left, height, width."
         top, left, height, width = tile
-        padded = self.model.normalisation.into(self.model.pad(self.image))
-        piece = padded[..., top : top + height, left : left + width].contiguous(memory_format=torch.channels_last)
+        padded = self.model.network_image(self.image)
+        piece = padded[..., top : top + height, left : left + width]
         return self.model.state_of(self.model.encode(piece), piece)
 
     @torch.inference_mode()
