@@ -29,11 +29,12 @@ def _open(path: str | Path) -> Image.Image:
     if not path.exists():
         raise InputError(f"picture: no file {str(path)!r}.")
     try:
-        with warnings.catch_warnings():
+        # Not by its name: Pillow would map uncompressed TIFF into memory, with height and width of a turned one exchanged.
+        with warnings.catch_warnings(), open(path, "rb") as file:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(path)
+            picture = Image.open(file)
             picture.load()
-        return ImageOps.exif_transpose(picture)
+            return ImageOps.exif_transpose(picture)
     except UnidentifiedImageError:
         raise InputError(f"picture: {str(path)!r} is not a picture that can be read ({', '.join(SUFFIXES)}).") from None
     except Image.DecompressionBombError:
