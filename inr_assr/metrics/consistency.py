@@ -83,7 +83,7 @@ def region_shares(
     target: Tensor,
 ) -> dict[str, tuple[Tensor, Tensor]]:  # region -> (B,) share of the area, (B,) share of the squared error on Y
     "How much of the picture each region is, and how much of its error lies there."
-    check_picture("prediction", prediction)
+    check_picture("prediction", prediction), check_picture("target", target)
     error = (y_of(prediction) - y_of(target)).double().square()[:, 0]
     whole = error.sum((1, 2))
     return {
