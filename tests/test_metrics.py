@@ -108,3 +108,181 @@ def test_every_row_says_what_it_is():
         row = METRICS[name]
         assert row.better in ("higher", "lower") and row.channel and row.source and row.smallest >= 1
         assert row.unit in ("dB", "") and row.range[0] < row.range[1]
+
+
+GENERATOR = torch.Generator().manual_seed(5)
+TRUTH = torch.rand(2, 3, 181, 176, generator=GENERATOR, dtype=torch.float64)
+MORE = {"lr": TRUTH[..., :88, :88], "scale": (2.0, 2.0), "kernel": "pillow"}
+HERE = [name for name in METRICS if not METRICS[name].missing()]  # those with `needs` too
+FORM = r"give floats in \[0, 1\], \(batch, 3 or 1, height, width\)"
+UNFIT = {  # what is given as prediction, and what is said of it
+    "uint8": ((TRUTH * 255).byte(), r"prediction is of torch.uint8; "),
+    "int64": ((TRUTH * 255).long(), r"prediction is of torch.int64; "),
+    "bool": (TRUTH > 0.5, r"prediction is of torch.bool; "),
+    "complex": (TRUTH + 0j, r"prediction is of torch.complex128; "),
+    "numpy": (TRUTH.numpy(), r"prediction is of ndarray; "),
+    "bytes of numpy": ((TRUTH * 255).byte().numpy(), r"prediction is of ndarray; "),
+    "list": ([[0.5]], r"prediction is of list; "),
+    "None": (None, r"prediction is of NoneType; "),
+    "0..255": (TRUTH * 255, r"prediction has values from [\d.e-]+ to 25[45]\S*; "),
+    "-1..1": (2 * TRUTH - 1, r"prediction has values from -\S+ to \S+; "),
+    "NaN": (TRUTH.clone().index_fill_(3, torch.tensor([7]), torch.nan), "prediction has NaN; "),
+    "infinite": (
+        TRUTH.clone().index_fill_(3, torch.tensor([7]), torch.inf),
+        r"prediction has values from \S+ to inf; ",
+    ),
+    "both ends": (TRUTH.sub(0.5).div(0), r"prediction has values from -inf to inf; "),
+    "2-D": (TRUTH[0, 0], r"prediction: \(181, 176\) does not fit; "),
+    "3-D": (TRUTH[0], r"prediction: \(3, 181, 176\) does not fit; "),
+    "channels last": (TRUTH.movedim(1, -1), r"prediction: \(2, 181, 176, 3\) does not fit; "),
+    "two channels": (TRUTH[:, :2], r"prediction: \(2, 2, 181, 176\) does not fit; "),
+    "no picture": (TRUTH[:0], r"prediction: \(0, 3, 181, 176\) does not fit; "),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_what_no_metric_measures_is_refused_in_one_line(case):
+    given, said = UNFIT[case]
+    for name in HERE:
+        for first in (True, False):
+            pair, words = (given, TRUTH), said
+            if not first:
+                pair, words = (TRUTH, given), said.replace("prediction", "target")
+            with pytest.raises(InputError, match=f"^{name}: {words}{FORM}") as error:
+                METRICS[name](*pair, **MORE)
+            assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_pictures_that_do_not_belong_together(name):
+    for said, target in {
+        "prediction has 2 pictures, target 1": TRUTH[:1],
+        "prediction has 3 channels, target 1": TRUTH[:, :1],
+        r"the pictures have \(181, 176\) and \(181, 175\) pixels": TRUTH[..., 1:],
+        r"the pictures have \(181, 176\) and \(176, 181\) pixels": TRUTH.mT,
+    }.items():
+        with pytest.raises(InputError, match=f"^{name}: {said}"):
+            METRICS[name](TRUTH, target, **MORE)
+
+
+def test_pictures_on_two_devices():
+    "By the check itself, since a machine may have but one device with values."
+    with pytest.raises(InputError, match="^psnr_y: prediction is on cpu, target on meta"):
+        METRICS["psnr_y"]._check_fit(TRUTH, TRUTH.to("meta"))
+
+
+def test_lr_is_looked_at_too():
+    for lr, said in (
+        ((TRUTH * 255).byte(), "lr_psnr: lr is of torch.uint8"),
+        (TRUTH * 255, "lr_psnr: lr has values from"),
+        (TRUTH[0], r"lr_psnr: lr: \(3, 181, 176\) does not fit"),
+        (TRUTH[:1], "lr_psnr: prediction has 2 pictures, lr 1"),
+    ):
+        with pytest.raises(InputError, match=said):
+            METRICS["lr_psnr"](TRUTH, TRUTH, lr=lr, kernel="pillow")
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_floats_of_any_precision_are_measured_as_they_are(name):
+    truth, more = TRUTH[:1].clone(), {**MORE, "lr": MORE["lr"][:1]}
+    truth[..., :80] = truth[..., 40:41, 40:41]  # flat on the left
+    noisy = (truth + 0.1 * torch.rand(truth.shape, generator=GENERATOR, dtype=torch.float64)).float()
+    wanted = METRICS[name](noisy.double(), truth, **more)
+    assert wanted.dtype == torch.float64 and torch.isfinite(wanted).all()
+    assert torch.equal(METRICS[name](noisy, truth, **more), wanted)  # float32 beside float64
+    half = noisy.bfloat16()
+    assert torch.equal(METRICS[name](half, truth, **more), METRICS[name](half.double(), truth, **more))
+
+
+def test_an_overshoot_is_measured_as_it_is():
+    for far in (1e-6, 0.1, 0.79):
+        for grey in (torch.ones(1, 3, 20, 20, dtype=torch.float64), torch.zeros(1, 3, 20, 20, dtype=torch.float64)):
+            over = grey + far if grey.max() else grey - far
+            found = METRICS["psnr_rgb"](over, grey).item()
+            assert abs(found + 20 * np.log10(far)) < 1e-6
+    with pytest.raises(InputError, match="psnr_rgb: prediction has values from 1.81 to 1.81; give .*-0.8 and 1.8"):
+        METRICS["psnr_rgb"](grey + 1.81, grey)
+
+
+def test_psnr_of_bytes_is_that_of_their_tensors():
+    "What read -27.64 as bytes."
+    from skimage.metrics import peak_signal_noise_ratio
+
+    from inr_assr.foundations.images import to_tensor
+
+    rng = np.random.default_rng(0)
+    truth = rng.integers(30, 220, (40, 50, 3), dtype=np.uint8)
+    noisy = (truth + rng.integers(-30, 30, truth.shape)).astype(np.uint8)
+    found = METRICS["psnr_rgb"](to_tensor(noisy), to_tensor(truth)).item()
+    assert abs(found - peak_signal_noise_ratio(truth, noisy, data_range=255)) < 1e-4
+    with pytest.raises(InputError, match="`to_tensor` makes them of 8 bits"):
+        METRICS["psnr_rgb"](*(torch.from_numpy(p).movedim(-1, 0)[None] for p in (noisy, truth)))
+
+
+def strange(n: int) -> dict[str, torch.Tensor]:
+    "Pictures of which a definition may give no number, n pixels high."
+    y, x = torch.meshgrid(torch.arange(n).double(), torch.arange(n + 1).double(), indexing="ij")
+    plain = {
+        "black": 0 * x,
+        "white": 0 * x + 1,
+        "grey": 0 * x + 0.3,
+        "one pixel": ((x == n // 2) & (y == n // 2)).double(),
+        "step": (x > n / 2).double(),
+        "ramp": x / n,
+        "chequered": (x + y) % 2,
+        "lines": x % 2,
+        "faint": 0.5 + 1e-7 * x / n,
+        "noise": torch.rand(n, n + 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64),
+    }
+    return {name: picture.expand(1, 3, -1, -1) for name, picture in plain.items()}
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_every_value_that_is_none_has_a_reason(name):
+    measure, silent = METRICS[name], "its definition gives no number for these pictures"
+    for n in sorted({measure.smallest, max(measure.smallest, 48)}):
+        pictures = strange(n)
+        for truth in pictures.values():
+            for restored in pictures.values():
+                more = {**MORE, "lr": truth}
+                for scale in ((2.0, 2.0), (1.0, 1.0)) if "scale" in measure.needs else ((2.0, 2.0),):
+                    value = measure(restored, truth, **more | {"scale": scale}).item()
+                    assert value != -np.inf and (value != np.inf or measure.unit == "dB")
+                    reason = measure.why(value)
+                    assert (reason == "") == (not np.isnan(value))
+                    assert silent not in reason, (name, n)
+
+
+def test_which_metrics_have_no_value_for_a_flat_picture():
+    flat = torch.full((1, 3, 200, 200), 0.4)
+    photo = torch.rand(1, 3, 200, 200, generator=torch.Generator().manual_seed(0))
+    none = {name for name in OWN if np.isnan(METRICS[name](photo, flat).item())}
+    assert none == {"fsim", "fsimc", "sr_sim", "vif_p", "psnr_edge", "psnr_texture"}
+    assert METRICS["vif_p"].why(float("nan")) == (
+        "vif_p: the true picture is flat, and holds no information that could be kept"
+    )
+    assert METRICS["vif_p"](flat, photo).item() == 0  # all is lost, and that is a number
+
+
+def test_a_metric_of_ones_own_has_a_reason_too():
+    from inr_assr.metrics.contract import Metric
+
+    mine = Metric("mine", lambda a, b: torch.full((len(a),), torch.nan), "", "higher", "RGB", "")
+    assert mine.why(mine(TRUTH, TRUTH)[0].item()) == "mine: its definition gives no number for these pictures"
+
+
+def test_measures_beside_the_registry_refuse_bytes_too():
+    from inr_assr.metrics.consistency import radial_spectrum, region_shares, regions, ring_correlation, spectrum_error
+
+    given = (TRUTH * 255).byte()
+    for call in (
+        lambda: regions(given),
+        lambda: region_shares(given, TRUTH),
+        lambda: region_shares(TRUTH, given),
+        lambda: radial_spectrum(given),
+        lambda: spectrum_error(TRUTH, given),
+        lambda: ring_correlation(given, TRUTH),
+        lambda: ring_correlation(TRUTH, TRUTH * 255),
+    ):
+        with pytest.raises(InputError, match=FORM):
+            call()

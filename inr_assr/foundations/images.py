@@ -29,11 +29,12 @@ def _open(path: str | Path) -> Image.Image:
     if not path.exists():
         raise InputError(f"picture: no file {str(path)!r}.")
     try:
-        with warnings.catch_warnings():
+        # Not by its name: Pillow would map uncompressed TIFF into memory, with height and width of a turned one exchanged.
+        with warnings.catch_warnings(), open(path, "rb") as file:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(path)
+            picture = Image.open(file)
             picture.load()
-        return ImageOps.exif_transpose(picture)
+            return ImageOps.exif_transpose(picture)
     except UnidentifiedImageError:
         raise InputError(f"picture: {str(path)!r} is not a picture that can be read ({', '.join(SUFFIXES)}).") from None
     except Image.DecompressionBombError:
@@ -68,13 +69,15 @@ def read_picture(
     return np.asarray(picture.convert("RGB"))
 
 # %% ../../nbs/foundations/04_images.ipynb #977d582c
-def picture_size(path: str | Path) -> tuple[int, int] | None:  # (height, width), upright
-    "A picture's size from its header, without decoding it; None where it cannot be read."
+def picture_size(path: str | Path) -> tuple[int, int] | None:  # (height, width) of what `read_picture` gives
+    "A picture's size from its header, mostly without decoding it; None where it cannot be read."
     try:
         with Image.open(path) as picture:
-            turned = picture.getexif().get(0x0112, 1) >= 5  # EXIF: stored on its side
-            return picture.size if turned else picture.size[::-1]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            tags = getattr(picture, "tag_v2", None)  # TIFF: Pillow's `size` may be turned already, the tags are not
+            stored = (tags[256], tags[257]) if tags else picture.size  # (width, height)
+            on_its_side = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # as `exif_transpose` reads it
+            return stored if on_its_side else stored[::-1]
+    except (OSError, SyntaxError, ValueError, LookupError, Image.DecompressionBombError):
         return None
 
 
@@ -107,8 +110,12 @@ def to_tensor(
 def to_picture(
     tensor: Tensor,  # (1, 3, H, W) or (3, H, W), [0, 1]; values outside are clamped
 ) -> np.ndarray:  # (H, W, 3) uint8
-    "A tensor as an 8-bit picture, rounded to the nearest level."
-    tensor = tensor[0] if tensor.ndim == 4 else tensor
+    "A tensor as an 8-bit picture, rounded to the nearest level; `InputError` for integers, several pictures, NaN and infinity."
+    shape, tensor = tuple(tensor.shape), tensor[0] if tensor.ndim == 4 and len(tensor) == 1 else tensor
+    if not tensor.is_floating_point() or tensor.ndim != 3 or len(tensor) != 3:
+        raise InputError(f"picture: {tensor.dtype} of shape {shape} does not fit; give floats (1, 3, height, width).")
+    if not tensor.isfinite().all():
+        raise InputError("picture: values that are not numbers (NaN or infinite) have no colour; give [0, 1].")
     return tensor.detach().clamp(0, 1).mul(255).round().to("cpu", torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
@@ -116,6 +123,8 @@ def luma(
     rgb: Tensor,  # (B, 3, H, W) in [0, 1]
 ) -> Tensor:  # (B, 1, H, W) in [16/255, 235/255]
     "The Y of ITU-R BT.601 as MATLAB's `rgb2ycbcr` gives it, not rounded: what super-resolution papers measure."
+    if not rgb.is_floating_point():
+        raise InputError(f"luma: {rgb.dtype} does not fit; give floats in [0, 1], as `to_tensor` makes them.")
     weights = torch.tensor([65.481, 128.553, 24.966], device=rgb.device, dtype=rgb.dtype) / 255
     return (rgb * weights[:, None, None]).sum(-3, keepdim=True) + 16 / 255
 

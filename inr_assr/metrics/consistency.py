@@ -18,7 +18,7 @@ from ..foundations.coordinates import parse_scale, target_size
 from ..foundations.errors import InputError, check_choice
 from ..foundations.images import to_picture
 from ..foundations.resampling import resize_matlab, resize_pillow
-from .contract import METRICS, Metric, grey_of, psnr, y_of
+from .contract import METRICS, Metric, check_picture, grey_of, psnr, y_of
 
 # %% ../../nbs/metrics/63_consistency.ipynb #c23d5633
 KERNELS = {"pillow": resize_pillow, "matlab": resize_matlab}
@@ -68,6 +68,7 @@ def regions(
     "Where a picture has edges, where nothing, where texture."
     from scipy.ndimage import gaussian_filter
 
+    check_picture("target", target)
     grey = gaussian_filter(grey_of(target.double())[:, 0].cpu().numpy() * 255, (0, 1, 1))
     rows, columns = np.gradient(grey, axis=(1, 2))
     yy, yx, xx = (gaussian_filter(p, (0, 2, 2)) for p in (rows * rows, rows * columns, columns * columns))
@@ -82,6 +83,7 @@ def region_shares(
     target: Tensor,
 ) -> dict[str, tuple[Tensor, Tensor]]:  # region -> (B,) share of the area, (B,) share of the squared error on Y
     "How much of the picture each region is, and how much of its error lies there."
+    check_picture("prediction", prediction), check_picture("target", target)
     error = (y_of(prediction) - y_of(target)).double().square()[:, 0]
     whole = error.sum((1, 2))
     return {
@@ -96,9 +98,8 @@ def _region_metric(name: str) -> Metric:
         return -10 * ((error * mask).sum((1, 2)) / mask.sum((1, 2))).log10()  # no such pixel: 0 / 0, NaN
 
     rule = f"structure tensor of L (sigma 1, 2), flat below trace {FLAT_BELOW:g}, edge above coherence {EDGE_ABOVE:g}"
-    return Metric(
-        f"psnr_{name}", compute, "dB", "higher", "Y", f"this project: {name} pixels by the {rule}", smallest=2
-    )
+    source, none = f"this project: {name} pixels by the {rule}", f"the true picture has no {name} pixels"
+    return Metric(f"psnr_{name}", compute, "dB", "higher", "Y", source, smallest=2, undefined=none)
 
 
 for name in ("edge", "flat", "texture"):
@@ -110,6 +111,7 @@ ROUNDING = (1 / 255) ** 2 / 12  # power of rounding to 8 bits
 
 def _transformed(picture: Tensor) -> Tensor:
     "(B, H, W) complex: L minus its mean, under a Hann window; white noise keeps its variance as power."
+    check_picture("picture", picture)
     grey = grey_of(picture.double())[:, 0]
     rows, columns = (torch.hann_window(n, False, dtype=grey.dtype, device=grey.device) for n in grey.shape[1:])
     window = rows[:, None] * columns
@@ -182,7 +184,8 @@ def _band_metric(name: str, about: str) -> Metric:
         edges = torch.linspace(low / middle, high / middle, 9, dtype=torch.float64)
         return spectrum_error(a, b, sides, edges)[1].abs().nanmean(1)
 
-    return Metric(name, compute, "dB", "lower", "L", f"this project: mean |E(f)| over 8 rings {about}", smallest=16)
+    source, none = f"this project: mean |E(f)| over 8 rings {about}", "at this scale and size there is no such frequency"
+    return Metric(name, compute, "dB", "lower", "L", source, smallest=16, undefined=none)
 
 
 for row in (

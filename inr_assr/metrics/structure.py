@@ -158,7 +158,19 @@ def gmsd(
 
 
 GMSD_SOURCE = "Xue, Zhang, Mou, Bovik, IEEE TIP 2014"
-for row in (Metric("gmsd", lambda a, b: gmsd(grey_of(a), grey_of(b)), "", "lower", "L", GMSD_SOURCE, 2, (0.0, 0.5)),):
+for row in (
+    Metric(
+        "gmsd",
+        lambda a, b: gmsd(grey_of(a), grey_of(b)),
+        "",
+        "lower",
+        "L",
+        GMSD_SOURCE,
+        2,
+        (0.0, 0.5),
+        undefined="2x2 pixels have one gradient, and one value has no sample deviation",
+    ),
+):
     METRICS.register(row.name)(row)
 
 # %% ../../nbs/metrics/60_structure.ipynb #ff8c3f05
@@ -200,6 +212,7 @@ for row in (
         "L",
         "Sheikh, Bovik, IEEE TIP 2006, in the pixel domain (vifp_mscale.m, LIVE); the target is the reference",
         41,
+        undefined="the true picture is flat, and holds no information that could be kept",
     ),
 ):
     METRICS.register(row.name)(row)

@@ -253,11 +253,15 @@ def evaluate(
             seconds = round(time.perf_counter() - start, 4)
             rows = _measure(measures, rules, found.kind, scale, picture, pair, image, facts["lr"])
             rows = [{**facts, **row, "seconds": seconds} for row in rows]
+            picture = picture if picture.isfinite().all() else None  # there is none to show or to save
             yield Restored(rows, path.stem, facts["scale"], picture, done, len(paths) * len(scales))
 
 # %% ../../nbs/testing/66_evaluation.ipynb #8da94638
 def _measure(measures, rules, kind, scale, picture, pair, image, lr) -> list[dict]:
     "A restored picture by every metric."
+    if not picture.isfinite().all():
+        ruined = {"value": math.nan, "note": f"{pair.name}: the restored picture has values that are NaN or infinite"}
+        return [{"metric": measure.name, **ruined} for measure in measures]
     measured = to_tensor(to_picture(picture), picture.device) if rules.rounding else picture.clamp(0, 1)
     whole, rows = (measured, to_tensor(pair.hr, picture.device)), []
     more = {"lr": image, "scale": scale, "kernel": "matlab" if lr == "files" else lr.removesuffix(" float")}
@@ -266,6 +270,7 @@ def _measure(measures, rules, kind, scale, picture, pair, image, lr) -> list[dic
         try:
             both = [rules.shaved(t, scale, kind) for t in whole] if measure.shave else whole
             value = measure(*both, **more).item()
+            note = measure.why(value)
         except InputError as error:  # too small a picture: said and counted, not fatal
             note = str(error)
         rows.append({"metric": measure.name, "value": value, "note": note})

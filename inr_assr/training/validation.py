@@ -71,7 +71,10 @@ class Validation:
         values = torch.zeros(len(self.pairs), dtype=torch.float64, device=device)
         for i in range(rank, len(self.pairs), processes):
             pair = self.pairs[i]
-            values[i] = METRICS["psnr_rgb"](self.restored(pair, model), to_tensor(pair.hr, device)).item()
+            restored = self.restored(pair, model)
+            values[i] = torch.nan  # of a model whose numbers have run away; the loop says so
+            if restored.isfinite().all():
+                values[i] = METRICS["psnr_rgb"](restored, to_tensor(pair.hr, device)).item()
         return (crew.all_reduce(values, reduce_op="sum") if crew else values).mean().item()
 
 
