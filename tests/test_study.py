@@ -1,23 +1,31 @@
 "A grid of trainings and tests: here, side by side, and on a real Slurm, which this test installs and starts where it may."
 
 import dataclasses
+import json
 import os
+import re
+import resource
 import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from unittest import mock
 
 import pandas as pd
+import psutil
 import pytest
 
 from conftest import ROOT, cli
-from inr_assr.faces.grid import StudyRun, note, perform, places_of, standing
+from inr_assr.faces.grid import StudyRun
+from inr_assr.faces.runner import TestRun, TrainRun, test_by, train_by
+from inr_assr.faces.standing import note, perform, places_of, standing
 from inr_assr.faces.launch import study_by, study_report
 from inr_assr.foundations.errors import InputError
 from inr_assr.testing.results import read_rows
+from inr_assr.testing.statistics import method_names
 
 TINY = ["encoder.blocks=1", "encoder.features=8", "decoder.hidden=[16]", "LTE.width=16", "recipe.patch=12"]
 
@@ -107,6 +115,218 @@ def test_a_report_holds_only_what_was_done_as_it_is_asked_for(photos, tmp_path):
         study_by(other)
     assert {file: file.read_bytes() for file in before} == before
     assert set(standing(settings)["state"]) == {"done"}  # nothing was lost
+
+
+FILE = """
+title: Two blocks
+decoders: [LTE]
+seeds: [0, 1]
+epochs: 2
+iterations: 2
+batch: 2
+device: cpu
+profile: ours
+scales: [2]
+metrics: [psnr_y]
+data: [train]
+benchmarks: [train]
+options: {encoder.blocks: 1, encoder.features: 8, decoder.hidden: "[16]", LTE.width: 16, recipe.patch: 12}
+blocks:
+  - name: methods
+    decoders: [LIIF-bilinear, LTE]
+  - name: widths and data
+    data_count: [2, 3, 0]
+    seeds: [0]
+    options: {LTE.width: 32}
+"""
+NAMES = {
+    "bicubic",
+    *(f"TrainSimple_EDSR_{decoder}_seed{seed}" for decoder in ("LIIF-bilinear", "LTE") for seed in (0, 1)),
+    *(f"TrainSimple_EDSR_LTE_width32{count}_seed0" for count in ("_n2", "_n3", "")),
+}
+
+
+def words_of(root: str | Path, *more) -> list:
+    "A study by its file, with all that is this machine's own as words of the command."
+    return ["study", *more, "--data-root", root, "--benchmark-root", root]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def here(tmp_path_factory):
+    "An empty place with the workbook's notebooks in it, as the working folder."
+    root, before = tmp_path_factory.mktemp("here"), Path.cwd()
+    (root / "nbs").symlink_to(ROOT / "nbs")
+    os.chdir(root)
+    yield root
+    os.chdir(before)
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    "Runs in this process and without kernels: their parameters, trainings and tests are the real ones."
+
+    def by_hand(source, output, parameters, quiet=False):
+        read, do = (TrainRun, train_by) if source.stem == "train" else (TestRun, test_by)
+        do(read.read(parameters))
+
+    def one_by_one(places, side):
+        for place in places:
+            perform(place)
+            yield place
+
+    monkeypatch.setattr("inr_assr.faces.standing.run_notebook", by_hand)
+    monkeypatch.setattr("inr_assr.faces.launch.run_here", one_by_one)
+
+
+@pytest.fixture
+def blocks(photos, here, at_once):
+    "A study of two blocks, done; its place: study.yaml, data and out."
+    if not (here / "out" / "report.html").exists():
+        shutil.copytree(photos, here / "data" / "train")
+        (here / "study.yaml").write_text(FILE)
+        done = cli(*words_of("data", "study.yaml", "--folder", "out"))
+        assert done.returncode == 0, done.stdout + done.stderr
+    return here
+
+
+def test_blocks_of_a_file_are_runs_with_names_of_their_own(blocks):
+    assert {path.name for path in (blocks / "out" / "runs").iterdir()} == NAMES
+    rows = read_rows(blocks / "out" / "runs")
+    assert rows.groupby("run")["weights"].nunique().max() == 1  # nothing shares a name
+    assert rows.drop_duplicates("run")["run"].nunique() == len(NAMES)
+    methods = set(method_names(rows))
+    wide = {f"EDSR-LTE TrainSimple {variant}" for variant in ("width32", "width32 n2", "width32 n3")}
+    assert methods == {"bicubic", "EDSR-LTE TrainSimple", "EDSR-LIIF-bilinear TrainSimple", *wide}
+    seeds = rows.assign(method=method_names(rows)).groupby("method")["seed"].unique()
+    assert sorted(seeds["EDSR-LTE TrainSimple"]) == [0, 1]
+    drawn = {}
+    for count in ("_n2", "_n3"):
+        facts = json.loads((blocks / "out" / "runs" / f"TrainSimple_EDSR_LTE_width32{count}_seed0" / "configuration.json").read_text())
+        drawn[count] = facts["data"]
+    assert drawn["_n2"].endswith("2 of 5 drawn with seed 0") and drawn["_n3"].endswith("3 of 5 drawn with seed 0")
+    page = (blocks / "out" / "report.html").read_text(encoding="utf-8")
+    assert "EDSR-LTE TrainSimple width32 n2" in page
+
+
+def test_a_finished_study_is_done_elsewhere_without_its_weights(blocks, tmp_path):
+    "As it comes back from git, on a machine where pictures lie elsewhere."
+    subprocess.run(["git", "init", "-q", blocks / "out"], check=True)
+    listed = subprocess.run(["git", "ls-files", "-o", "--exclude-standard"], cwd=blocks / "out", capture_output=True, text=True, check=True)
+    kept = listed.stdout.splitlines()
+    assert len([name for name in kept if name.endswith("rows.csv")]) == len(NAMES)
+    assert len([name for name in kept if name.endswith("log.csv")]) == len(NAMES) - 1
+    assert {Path(name).suffix for name in kept} <= {".json", ".csv", ".html", ""}, kept
+    shutil.rmtree(blocks / "out" / ".git")
+    moved, root = tmp_path / "moved", tmp_path / "elsewhere"
+    for name in kept:
+        (moved / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(blocks / "out" / name, moved / name)
+        assert Path(name).suffix == ".html" or not re.search(r'"/\w', (moved / name).read_text()), name
+    told = cli("study", "--folder", moved, "--status")
+    assert told.returncode == 0, told.stderr
+    assert len(re.findall(r"TrainSimple\S+ +done", told.stdout)) == len(NAMES) - 1
+    assert re.search(r"all +7 +7 +0 +0 +0 +\S+ +0.0\n", told.stdout), told.stdout
+    shutil.copytree(blocks / "data", root)
+    again = cli(*words_of(root, blocks / "study.yaml", "--folder", moved))
+    assert again.returncode == 0 and "8 of 8 runs are done already" in again.stdout, again.stdout + again.stderr
+    assert "width32 n2" in (moved / "report.html").read_text(encoding="utf-8") and not list(moved.rglob("*.pth"))
+
+    picture = next((root / "train").glob("*.png"))
+    shutil.copy(next(path for path in (root / "train").glob("*.png") if path != picture), picture)
+    before = {path: path.read_bytes() for path in moved.rglob("*") if path.is_file()}
+    other = cli(*words_of(root, blocks / "study.yaml", "--folder", moved))
+    assert other.returncode == 2 and "done with other settings (data: " in other.stderr, other.stderr
+    further = cli(*words_of("data", "study.yaml", "--folder", moved, "--scales", 3))
+    assert further.returncode == 2 and "its weights are not here" in further.stderr, further.stderr
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_dry_run_says_what_is_left_and_starts_nothing(blocks, tmp_path):
+    words = words_of(blocks / "data", blocks / "study.yaml", "--folder", tmp_path / "new", "--side", 2)
+    done = cli(*words, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "7 runs to train" in done.stdout and "with 2 side by side" in done.stdout and "disk: " in done.stdout
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["estimates.json"]
+    told = cli(*words, "--status")
+    assert "unknown" not in told.stdout and re.search(r"methods +4 +0 +0 +4 +0", told.stdout), told.stdout
+    done = cli(*words_of(blocks / "data", blocks / "study.yaml", "--folder", blocks / "out", "--dry-run"))
+    assert "0 runs to train" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "old, new, told",
+    [
+        ("decoders: [LTE]", "decoder: [LTE]", "'decoder' is not known. Did you mean 'decoders'?"),
+        ("    seeds: [0]", "    sede: [0]", "block 'widths and data': parameter: 'sede' is not known. Did you mean 'seeds'?"),
+        ("    seeds: [0]", "    folder: x", "block 'widths and data': folder holds for the whole study"),
+        ("name: widths and data", "name: methods", "'methods' is there twice"),
+        ("  - name: methods\n    decoders", "  - decoders", "number 1 has no name"),
+        ("LTE.width: 32", "LTE.wide: 32", "LTE has no 'wide'"),
+        ("epochs: 2", "epochs: two", "epochs: 'two' does not fit"),
+        ("epochs: 2", "epochs: 2\nepochs: 3", "'epochs' is there twice"),
+        ("blocks:", "blocks: [", "is no YAML file (line"),
+        (FILE, "- LTE", "it holds no settings"),
+        ("data_count: [2, 3, 0]", "data_count: [all]", "data_count: 'all' does not fit"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path, old, new, told):
+    assert old in FILE
+    (tmp_path / "study.yaml").write_text(FILE.replace(old, new, 1))
+    done = cli(*words_of(tmp_path, tmp_path / "study.yaml", "--folder", tmp_path / "out"))
+    assert done.returncode == 2 and told in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+LONG = [
+    *("--decoders", "LIIF", "--epochs", 200, "--iterations", 30, "--batch", 2, "--scales", 2, "--profile", "ours"),
+    *("--device", "cpu", "--notebooks", ROOT / "nbs" / "runs"),
+    *(x for option in TINY for x in ("--option", option)),
+]
+
+
+def begun(words: list, folder: Path, before=lambda: None) -> tuple[subprocess.Popen, list]:
+    "A study whose first training has finished an epoch, and all processes below it."
+    command = [str(Path(sys.executable).with_name("inr-assr")), "study", *map(str, [*words, "--folder", folder])]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=before)
+    while not next(folder.rglob("log.csv"), None):
+        time.sleep(0.05)
+        assert running.poll() is None, running.stdout.read()
+    return running, psutil.Process(running.pid).children(recursive=True)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_children_end_with_the_study(photos, tmp_path, how):
+    running, children = begun(["--data", photos, "--benchmarks", photos, *LONG], tmp_path)
+    assert len(children) >= 2  # the run, and the kernel of its notebook
+    running.send_signal(how)
+    running.wait(10)
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive, alive
+    told = cli("study", "--folder", tmp_path, "--status")
+    assert "stopped" in told.stdout, told.stdout + told.stderr
+
+
+def test_a_dead_kernel_fails_its_run_and_not_the_study(photos, tmp_path):
+    running, children = begun(["--data", photos, "--benchmarks", photos, *LONG], tmp_path)
+    kernel = next(child for child in children if "ipykernel" in " ".join(child.cmdline()))
+    kernel.kill()
+    said, _ = running.communicate(timeout=60)
+    assert running.returncode == 1 and "LIIF_seed0: failed" in said and "bicubic: done" in said, said
+    assert "Traceback" not in said and "kernel" in said.lower()
+
+
+def test_a_full_disk_fails_its_run_and_not_the_study(photos, tmp_path):
+    "No file may grow beyond 20 kB: weights do not fit, the small files do."
+
+    def small():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    wide = ["--option", "LIIF.hidden=[256,256]", "--data", photos, "--benchmarks", photos, *LONG, "--epochs", 1]
+    command = [str(Path(sys.executable).with_name("inr-assr")), "study", *map(str, [*wide, "--folder", tmp_path])]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=small)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"LIIF_seed0: failed: .*File too large", done.stdout), done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ import numpy as np
 import PIL
 from filelock import FileLock
 
-from ..foundations.errors import InputError, check_choice
+from ..foundations.errors import InputError, check_choice, check_number
 from ..foundations.files import cache_folder, make_folder, sha256_of, write_whole
 from ..foundations.images import SUFFIXES, picture_size, read_picture, save_picture
 
@@ -85,6 +85,7 @@ class PictureStore:
     codes: list[int] | None = None  # the CRC-32 of each, where it was computed from these very pixels
     place: str = "in memory"
     others: list[str] = field(default_factory=list)  # names of files that are no pictures
+    choice: str = ""  # how these were drawn from more: "73 of 291 drawn with seed 0"
     held: tuple | None = field(default=None, repr=False, compare=False)  # see `on`
 
     @classmethod
@@ -130,6 +131,16 @@ class PictureStore:
         codes = [self.codes[i] for i in which] if self.codes else None
         return PictureStore([self.names[i] for i in which], [self.pictures[i] for i in which], {}, codes, self.place)
 
+    def drawn(self, count: int, seed: int = 0) -> "PictureStore":
+        "So many of the pictures, in their order, drawn with a seed; fewer drawn with the same seed are among them. 0: all."
+        count = check_number("data-count", count, 0, len(self), whole=True)
+        order = np.random.default_rng(check_number("data-seed", seed, 0, whole=True)).permutation(len(self))
+        if count in (0, len(self)):
+            return self
+        part = self.part(sorted(order[:count].tolist()))
+        part.choice = f"{count} of {len(self)} drawn with seed {seed}"
+        return part
+
     def on(self, device) -> tuple:  # tensors (N, 3) uint8, and (pictures,) where each begins
         "All pixels on a device, as one tensor that is made once."
         import torch
@@ -147,7 +158,8 @@ class PictureStore:
         "A short name for exactly these pixels, in this order: '12 pictures, 8f3a01bc'."
         codes = self.codes or _codes(self.pictures)
         shapes = [p.shape for p in self.pictures]
-        return f"{len(self)} pictures, {zlib.crc32(repr(list(zip(shapes, codes, strict=True))).encode()):08x}"
+        code = zlib.crc32(repr(list(zip(shapes, codes, strict=True))).encode())
+        return f"{len(self)} pictures, {code:08x}{', ' * bool(self.choice)}{self.choice}"
 
     def account(self) -> str:
         "One line on what was read and what was not."

@@ -164,6 +164,10 @@ def trained(a):
     argument(
         "--valid", metavar="FOLDER", help="validation pictures (default: a tenth of the training pictures is held out)"
     ),
+    argument(
+        "--data-count", default="0", metavar="N", help="so many of the training pictures, drawn by seed (default: all)"
+    ),
+    argument("--data-seed", default="0", metavar="S", help="fewer drawn with the same seed are among more (default: 0)"),
     argument("--root", default=".", help="checkpoints go into a folder below it (default: .)"),
     argument("--epochs", help="where other than the recipe's"),
     argument("--iterations", help="batches an epoch, where other than the recipe's"),
@@ -223,6 +227,8 @@ def train(a) -> int:
         nodes=a.nodes,
         tensorboard=a.tensorboard,
         start=a.start,
+        data_count=check_number("data-count", a.data_count, 0, whole=True),
+        data_seed=check_number("data-seed", a.data_seed, 0, whole=True),
     )
     return 0
 

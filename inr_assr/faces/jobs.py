@@ -59,10 +59,12 @@ def train_job(
     nodes: int = 1,  # machines
     tensorboard: bool = False,  # also write files for TensorBoard
     start: str | Path | None = None,  # a checkpoint to begin with
+    data_count: int = 0,  # so many of the training pictures, drawn with `data_seed`; 0: all
+    data_seed: int = 0,
 ) -> tuple[Path, pd.DataFrame]:  # the run's folder and its log, one row an epoch
     "Train, or go on with a training that was interrupted."
     words = encoder, decoder, recipe, data, valid, root, seed, encoder_options, decoder_options, keep_every, validate_on
-    return launch(_train, *words, precision, dry, tensorboard, start, devices=devices, nodes=nodes, device=device)
+    return launch(_train, *words, precision, dry, tensorboard, start, data_count, data_seed, devices=devices, nodes=nodes, device=device)
 
 # %% ../../nbs/faces/81_jobs.ipynb #04e8bb0e
 def _train(
@@ -82,6 +84,8 @@ def _train(
     dry,
     tensorboard,
     start,
+    data_count,
+    data_seed,
 ) -> tuple[Path, pd.DataFrame]:
     "The same in one of the processes."
     recipe, seed, device = recipe.check(), check_number("seed", seed, 0, whole=True), crew.device
@@ -94,6 +98,7 @@ def _train(
         source = f"{len(held)} pictures of their own"
     else:
         store, held, source = hold_out(store)
+    store = store.drawn(data_count, data_seed)  # after what is held out, so that this stays the same
     validation = Validation.of(held, recipe.scale_range, recipe.patch, validate_on, source)
     configuration = configure(
         encoder,
@@ -113,6 +118,8 @@ def _train(
         print(
             f"data: {limited} of {len(store)} pictures are smaller than {round(recipe.patch * recipe.scale_max)} pixels; they give crops up to their own size only"
         )
+    if store.choice:
+        print(f"data: {store.choice}")
     print(f"validation: {source}, {len(validation.pairs)} crops")
     print(
         f"training: {configuration.model['encoder']}-{configuration.model['decoder']}, {recipe.name}, {recipe.epochs} epochs of {recipe.iterations} batches of {recipe.batch}, seed {seed}, on {device}{f' and {crew.world_size - 1} more' * (crew.world_size > 1)}"

@@ -66,6 +66,8 @@ class TrainRun(Parameters):
     decoder: str = "LIIF"
     data: list = field(default_factory=lambda: ["demo"])
     valid: str = ""
+    data_count: int = 0
+    data_seed: int = 0
     root: str = "outputs"
     epochs: int = 0
     iterations: int = 0
@@ -87,6 +89,7 @@ class TestRun(Parameters):
     __test__ = False  # not a test case, whatever its name says
 
     weights: list = field(default_factory=list)
+    variant: str = ""
     bicubic: bool = True
     benchmark: str = "demo"
     data: str = "datasets"
@@ -157,6 +160,8 @@ def train_by(settings: TrainRun):  # the run's folder and its log
         devices=settings.devices,
         tensorboard=settings.tensorboard,
         start=settings.start or None,
+        data_count=settings.data_count,
+        data_seed=settings.data_seed,
     )
 
 # %% ../../nbs/faces/83_runner.ipynb #c0365f4f
@@ -173,7 +178,9 @@ def test_by(settings: TestRun):  # the new rows
     cut = settings.patch or None, settings.overlap or None
     strategy = Strategy(settings.strategy, *cut) if settings.strategy else None
     device, memory = pick_device(settings.device), settings.memory or None
-    methods = [Method.bicubic()] * settings.bicubic + [Method.load(w, device, None, memory) for w in settings.weights]
+    methods = [Method.bicubic()] * settings.bicubic + [
+        Method.load(w, device, None, memory, settings.variant) for w in settings.weights
+    ]
     if not methods:
         raise InputError("parameter weights: nothing to test; name a checkpoint, or set bicubic to True.")
     benchmark, profile = settings.benchmark, settings.profile

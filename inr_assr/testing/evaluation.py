@@ -6,6 +6,7 @@
 __all__ = ['DEFAULT_METRICS', 'Method', 'fingerprint', 'commit', 'Restored', 'evaluate']
 
 # %% ../../nbs/testing/66_evaluation.ipynb #326e473f
+import dataclasses
 import functools
 import hashlib
 import math
@@ -52,6 +53,7 @@ class Method:
     model: ASSRModel | None = None
     memory: str | int | None = None  # what an enlargement may take: "4GB"
     asked: tuple[str, ...] = ()  # policies that the person asked for; a profile that wants others is refused
+    variant: str = ""  # what makes it a method of its own beside others of its encoder, decoder and recipe: "width32"
 
     @classmethod
     def bicubic(cls) -> "Method":
@@ -93,6 +95,7 @@ class Method:
         run: str
         | None = None,  # default: from the checkpoint's configuration, or the file's name, and policies that are asked for
         memory: str | int | None = None,
+        variant: str = "",
         **policies,  # cell_policy, padding, attention, precision: see `load_model`
     ) -> "Method":
         "A checkpoint as a method; recipe and seed as it was trained."
@@ -100,10 +103,11 @@ class Method:
         model, configuration = load_model(path, device, **policies), read_checkpoint(path).get("configuration")
         more = f" ({', '.join(asked.values())})" if asked else ""
         if configuration is None:
-            return cls.of(model, run or path.stem + more, "published", None, memory, tuple(asked))
+            method = cls.of(model, run or path.stem + more, "published", None, memory, tuple(asked))
+            return dataclasses.replace(method, variant=variant)
         recipe, seed = configuration["recipe"]["name"], configuration["seed"]
-        name = run or f"{model.name} {recipe} seed {seed} {path.stem}{more}"
-        return cls.of(model, name, recipe, seed, memory, tuple(asked))
+        name = run or f"{model.name} {recipe}{' ' * bool(variant)}{variant} seed {seed} {path.stem}{more}"
+        return dataclasses.replace(cls.of(model, name, recipe, seed, memory, tuple(asked)), variant=variant)
 
     def under(self, rules: Profile) -> "Method":
         "The same weights under the policies that a profile names; `InputError` where the person asked for others."
@@ -117,7 +121,8 @@ class Method:
                     f"{name}: profile {rules.name!r} fixes it ({wanted[name]}); leave it out, or choose another profile."
                 )
         model = self.model.under(**wanted)
-        return Method.of(model, self.run, self.recipe, self.seed, self.memory, self.asked)
+        method = Method.of(model, self.run, self.recipe, self.seed, self.memory, self.asked)
+        return dataclasses.replace(method, variant=self.variant)
 
     def facts(self) -> dict:
         "What rows say of it."
@@ -131,7 +136,7 @@ class Method:
                 "precision": model.precision,
                 "weights": fingerprint(model),
             }
-        return {**own, "recipe": self.recipe, "seed": self.seed, **policies}
+        return {**own, "recipe": self.recipe, "variant": self.variant, "seed": self.seed, **policies}
 
 # %% ../../nbs/testing/66_evaluation.ipynb #e0de2855
 def _pillow_part(part: Part) -> list[np.ndarray]:

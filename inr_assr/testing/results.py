@@ -25,6 +25,7 @@ COLUMNS = (
     "encoder",
     "decoder",
     "recipe",
+    "variant",
     "seed",
     "benchmark",
     "scale",

@@ -125,10 +125,10 @@ def sentence(c: Comparison) -> str:
 
 # %% ../../nbs/testing/69_statistics.ipynb #30b41b9c
 def method_names(rows: pd.DataFrame) -> pd.Series:
-    "The method of each row: 'EDSR-LIIF Simple'; the run's own name where nothing else is known."
-    text = rows.reindex(columns=["run", "encoder", "decoder", "recipe"]).astype(object).fillna("").astype(str)
+    "The method of each row: 'EDSR-LIIF Simple', with what makes it a variant; the run's own name where nothing else is known."
+    text = rows.reindex(columns=["run", "encoder", "decoder", "recipe", "variant"]).astype(object).fillna("").astype(str)
     joint = np.where((text["encoder"] != "") & (text["decoder"] != ""), "-", "")
-    names = (text["encoder"] + joint + text["decoder"] + " " + text["recipe"]).str.strip()
+    names = (text["encoder"] + joint + text["decoder"] + " " + text["recipe"] + " " + text["variant"]).str.strip()
     return names.where(names != "", text["run"])
 
 
