@@ -27,6 +27,7 @@ COLUMNS = (
     "recipe",
     "seed",
     "benchmark",
+    "kind",
     "scale",
     "profile",
     "profile_hash",
@@ -39,16 +40,20 @@ COLUMNS = (
     "tiling",
     "lr",
     "image",
+    "hr_pixels",  # fingerprint of the decoded HR picture; empty: unknown, or it could not be decoded
+    "lr_pixels",  # of the LR picture that was fed, where it came from a file
     "metric",
     "value",
     "seconds",
     "note",
     "version",
     "commit",
+    "code",  # fingerprint of the package's source
 )
 KEY = [
     "run",
     "benchmark",
+    "kind",
     "scale",
     "profile",
     "profile_hash",
@@ -61,6 +66,8 @@ KEY = [
     "tiling",
     "lr",
     "image",
+    "hr_pixels",
+    "lr_pixels",
     "metric",
 ]  # what a row measures
 LEAST = ["run", "benchmark", "scale", "profile", "image", "metric", "value"]  # what any results file says
@@ -168,7 +175,8 @@ def measured_in(
     there = {}
     if Path(path).exists():
         rows = read_rows(path)
-        same = [name for name in KEY if name != "metric"] + ["version", "commit"]
+        rows = rows[rows["hr_pixels"] != ""]  # of unknown pictures nothing is known
+        same = [name for name in KEY if name != "metric"] + ["version", "code"]
         for row in rows[rows["note"] == ""].to_dict("records"):  # what could not be measured is tried again
             there.setdefault(tuple(str(row[name]) for name in same), {})[row["metric"]] = row
 
