@@ -12,6 +12,7 @@ import sys
 from . import data, study, tables  # noqa: F401 their commands are declared there
 from .commands import DEVICE, ENSEMBLE, MEMORY, POLICIES, argument, command, parse
 
+
 # %% ../../nbs/faces/88_cli.ipynb #1b944e02
 @command(
     "enlarge a picture, or all pictures of a folder",
@@ -59,6 +60,7 @@ def upscale(a) -> int:
     model = load_model(a.weights, pick_device(a.device), **policies)
     looks = 8 if a.ensemble else 1
     return 1 if upscale_job(model, a.input, a.output, a.scale, size, a.tiling, a.memory, looks)[1] else 0
+
 
 # %% ../../nbs/faces/88_cli.ipynb #b856aaf0
 @command(
@@ -121,7 +123,7 @@ def test(a) -> int:
         raise InputError("strategy: sizes of patches are given; say for which of Exact, Patched, OverlappingPatched.")
     strategy = Strategy(a.strategy, *cut) if a.strategy else None
     if a.bicubic:
-        method = Method.bicubic()
+        method = Method.bicubic(a.name)
     else:
         policies = {name: getattr(a, name) for name in ("cell_policy", "padding", "attention", "precision")}
         parse_bytes(a.memory)
@@ -131,7 +133,9 @@ def test(a) -> int:
     metrics = parse_list(a.metrics)
     told = a.profile, metrics, strategy, a.out, a.save, looks, a.again
     rows = test_job(method, a.benchmark, a.data, scales, *told)
-    return 1 if rows.groupby(["scale", "image"])["value"].count().eq(0).any() else 0  # 1: a picture is left out
+    left_out = rows.groupby(["scale", "image"])["value"].count().eq(0).any()
+    return 1 if left_out or rows.attrs["damage"] else 0  # 1: a picture is left out, or ROWS had damaged lines
+
 
 # %% ../../nbs/faces/88_cli.ipynb #01a3ae14
 def trained(a):
@@ -151,6 +155,7 @@ def trained(a):
             f"weights: no checkpoint {str(path)!r}; check --encoder, --decoder, --recipe, --patch, --checkpoint and --root."
         )
     return path
+
 
 # %% ../../nbs/faces/88_cli.ipynb #e7319270
 @command(
@@ -232,6 +237,7 @@ def train(a) -> int:
     )
     return 0
 
+
 # %% ../../nbs/faces/88_cli.ipynb #123213c8
 @command("list the training recipes")
 def recipes(a) -> int:
@@ -277,6 +283,7 @@ def profiles(a) -> int:
         print(f"{name:10s} {PROFILES[name].hash}  {PROFILES[name].about}")
     return 0
 
+
 # %% ../../nbs/faces/88_cli.ipynb #499bd61d
 @command("list the metrics: unit, direction, range, channel, smallest picture, source")
 def metrics(a) -> int:
@@ -316,6 +323,7 @@ def models(a) -> int:
     for name in WEIGHTS:
         print(f"  {name}: {WEIGHTS[name]['about']}")
     return 0
+
 
 # %% ../../nbs/faces/88_cli.ipynb #e4fe5a73
 @command(

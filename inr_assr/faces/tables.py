@@ -13,6 +13,7 @@ ROWS = argument("rows", nargs="+", metavar="ROWS", help="results files, or folde
 FORMAT = argument("--format", choices=("markdown", "html", "latex"), default="markdown", help="default: markdown")
 OUT = argument("--out", metavar="FILE", help="where it goes (default: the screen)")
 
+
 # %% ../../nbs/faces/87_tables.ipynb #433e2f20
 @command(
     "make one self-contained HTML page from results files",
@@ -32,8 +33,10 @@ def report(a) -> int:
     from inr_assr.metrics.contract import METRICS
 
     METRICS.name_of(a.metric)
-    print(report_by(ReportRun(a.rows, a.title, a.metric, a.weights, a.picture, a.scale, a.out))[1])
-    return 0
+    rows, page = report_by(ReportRun(a.rows, a.title, a.metric, a.weights, a.picture, a.scale, a.out))
+    print(page)
+    return 1 if rows.attrs["damage"] else 0
+
 
 # %% ../../nbs/faces/87_tables.ipynb #83bed05e
 def put(text: str, out: str | None) -> None:
@@ -70,19 +73,22 @@ def put(text: str, out: str | None) -> None:
     "  inr-assr compare rows --claim methods --baseline 'EDSR-LIIF Simple' --margin 0.02 --format latex --out table.tex",
 )
 def compare(a) -> int:
-    from inr_assr.testing.results import read_rows
+    from inr_assr.testing.results import distinguish_runs, read_rows
     from inr_assr.views.comparison import comparison_table, places
 
     more = {"profile": a.profile, "claim": a.claim, "margin": a.margin, "alpha": a.alpha}
     more |= {"benchmark": a.benchmark, "scale": a.scale}
     rows = read_rows(*a.rows)
+    damage = rows.attrs["damage"]
+    rows = distinguish_runs(rows, profiles=False)
     table = comparison_table(rows, a.baseline, a.metric, **more)
     put({"markdown": table.to_markdown, "html": table.to_html, "latex": table.to_latex}[a.format](), a.out)
     if a.out is None and a.format == "markdown":
         for place in places(rows, a.baseline, a.metric, **more):
             for name in place.methods[1:]:
                 print(place.between(name, a.baseline).say())
-    return 0
+    return 1 if damage else 0
+
 
 # %% ../../nbs/faces/87_tables.ipynb #ae6bcba1
 @command(
@@ -99,6 +105,7 @@ def table(a) -> int:
     from inr_assr.testing.results import read_rows
     from inr_assr.views.paper import paper_table
 
-    made = paper_table(read_rows(*a.rows), a.metric, a.profile, others=not a.own)
+    rows = read_rows(*a.rows)
+    made = paper_table(rows, a.metric, a.profile, others=not a.own)
     put({"markdown": made.markdown, "html": made.html, "latex": made.latex}[a.format](), a.out)
-    return 0
+    return 1 if rows.attrs["damage"] else 0

@@ -14,7 +14,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from ..data.pairs import make_pair, read_pair
+from ..data.pairs import make_pair, pair_up, picture_names, read_pair
 from ..data.pictures import find_pictures
 from ..foundations.coordinates import parse_scale
 from ..foundations.errors import InputError, check_choice, check_number
@@ -22,9 +22,10 @@ from ..foundations.images import read_picture, to_picture, to_tensor
 from ..metrics.contract import METRICS
 from ..testing.evaluation import Method
 from ..testing.estimates import estimate
-from ..testing.results import means, scale_order
+from ..testing.results import distinguish_runs, means, scale_order
 from .plots import STYLE, Chart, Example, colours_of, crop_psnr, cut, error_map, label_of
 from .tables import DIGITS
+
 
 # %% ../../nbs/views/76_gallery.ipynb #eb7c1fd1
 def worst(
@@ -39,6 +40,7 @@ def worst(
     chosen = rows[(rows["metric"] == known.name) & np.isfinite(rows["value"].astype(float))]
     if chosen.empty:
         raise InputError(f"worst: no rows of {metric}. There are: {', '.join(rows['metric'].unique())}.")
+    chosen = distinguish_runs(chosen)
     names = list(chosen["run"].unique())
     if run is None and len(names) > 1:
         raise InputError(f"worst: the rows hold several runs; name one of {', '.join(names)}.")
@@ -54,6 +56,7 @@ def worst(
             raise InputError(f"worst: {run!r} and {against!r} have no picture in common.")
     return table.sort_values(by, ascending=upwards, kind="stable").head(count).reset_index(drop=True)
 
+
 # %% ../../nbs/views/76_gallery.ipynb #531e280f
 def look_in(
     folder: str | Path,  # of HR pictures
@@ -64,10 +67,10 @@ def look_in(
     "A way to get pictures for a gallery."
 
     def look(name: str, scale: str) -> Example:
-        paths = {path.stem: path for path in find_pictures(folder, "HR")}
+        paths = {title: path for path, title in picture_names(find_pictures(folder, "HR")).items()}
         path, factor = paths[check_choice("picture", name, paths)], parse_scale(scale)
         if lr_folder and factor[0] == factor[1] and Path(place := lr_folder.format(scale=scale)).is_dir():
-            small = next((p for p in find_pictures(place, "LR") if p.stem in (name, f"{name}x{scale}")), None)
+            small = dict(pair_up(folder, place, factor[0])[0]).get(path)
             if small is None:
                 raise InputError(f"LR: no file for {name!r} in {place!r}.")
             pair = read_pair(path, small, factor[0])
@@ -91,6 +94,7 @@ def hardest(
     sums = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
     top, left = np.unravel_index(sums.argmax(), sums.shape)
     return int(top), int(left), height, width
+
 
 # %% ../../nbs/views/76_gallery.ipynb #01ad24d3
 def worst_pictures(
@@ -137,6 +141,7 @@ def worst_pictures(
                 axis.axis("off")
     return figure
 
+
 # %% ../../nbs/views/76_gallery.ipynb #eec2b94c
 def quality_of(
     rows: pd.DataFrame,
@@ -151,7 +156,7 @@ def quality_of(
         if value is None and len(names) != 1:
             raise InputError(f"{column}: the rows hold {len(names)}; name one of {', '.join(names)}.")
         chosen = chosen[chosen[column] == check_choice(column, value or names[0], names)]
-    table = means(chosen).groupby("run", sort=False)
+    table = means(distinguish_runs(chosen)).groupby("run", sort=False)
     return table["mean"].mean(), table["seconds"].mean()
 
 
@@ -163,6 +168,7 @@ def front(
     beaten = (quality[None] >= quality[:, None]) & (cost[None] <= cost[:, None])
     strictly = (quality[None] > quality[:, None]) | (cost[None] < cost[:, None])
     return ~(beaten & strictly).any(1)
+
 
 # %% ../../nbs/views/76_gallery.ipynb #c8e25245
 def cost_chart(
@@ -200,6 +206,7 @@ def cost_chart(
         _label(figure, axis, {run: (cost[run], quality[run]) for run in points})
     return figure
 
+
 # %% ../../nbs/views/76_gallery.ipynb #097fcbc8
 def _label(figure: Chart, axis, points: dict[str, tuple[float, float]]) -> None:
     "Names beside points, each where it covers no other name, no point and no edge."
@@ -227,6 +234,7 @@ def _label(figure: Chart, axis, points: dict[str, tuple[float, float]]) -> None:
                 other[2].remove()
         dots.append(box)
 
+
 # %% ../../nbs/views/76_gallery.ipynb #9c96b821
 def over_scale(
     rows: pd.DataFrame,
@@ -240,7 +248,7 @@ def over_scale(
     names = list(chosen["benchmark"].unique())
     if benchmark is None and len(names) != 1:
         raise InputError(f"benchmark: the rows hold {len(names)}; name one of {', '.join(names)}.")
-    chosen = chosen[chosen["benchmark"] == check_choice("benchmark", benchmark or names[0], names)]
+    chosen = distinguish_runs(chosen[chosen["benchmark"] == check_choice("benchmark", benchmark or names[0], names)])
     runs, lines = list(chosen["run"].unique()), []
     check_choice("baseline", baseline, runs)
     for scale in scale_order(chosen["scale"]):
@@ -269,6 +277,7 @@ def over_scale(
                 | {"low": low, "high": high, "pictures": len(both), "left_out": len(wide) - len(both)}
             )
     return pd.DataFrame(lines)
+
 
 # %% ../../nbs/views/76_gallery.ipynb #a292241e
 TICKS = (1, 1.5, 2, 3, 4, 6, 8, 12, 18, 24, 30)

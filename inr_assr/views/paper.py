@@ -17,12 +17,13 @@ from pandas.io.formats.style import Styler
 from ..foundations.coordinates import parse_scale
 from ..foundations.errors import InputError
 from ..metrics.contract import METRICS
-from ..testing.results import scale_order
+from ..testing.results import distinguish_runs, scale_order
 from .published import OURS, beside, measured_as, published
 from .tables import DIGITS
 
 # %% ../../nbs/views/77_paper.ipynb #4ceb3b10
 DAGGER = "†"
+
 
 # %% ../../nbs/views/77_paper.ipynb #0215cea2
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class PaperTable:
             lines.append([encoder, method + (f" {DAGGER}" if copied else ""), *cells])
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{self.caption}\n"
 
+
 # %% ../../nbs/views/77_paper.ipynb #6c9d5c0d
 def _escaped(text: str) -> str:
     "Text for LaTeX."
@@ -147,6 +149,7 @@ def _rules(line: str) -> list[str]:
         column += wide
     return rules
 
+
 # %% ../../nbs/views/77_paper.ipynb #d8d0146d
 def paper_table(
     rows: pd.DataFrame,
@@ -160,7 +163,7 @@ def paper_table(
     if profile is None and len(names) > 1:
         raise InputError(f"paper_table: the rows hold several profiles; name one of {', '.join(names)}.")
     profile = profile or names[0]
-    told = beside(rows[rows["profile"] == profile], metric)
+    told = beside(distinguish_runs(rows[rows["profile"] == profile]), metric)
     twice = told[told.duplicated(["run", "benchmark", "scale"])]
     if len(twice):
         run, benchmark, scale = twice.iloc[0][["run", "benchmark", "scale"]]
@@ -187,6 +190,7 @@ def paper_table(
                     )
     return PaperTable(cells, marks, is_copied, digits, _caption(told, copied, profile))
 
+
 # %% ../../nbs/views/77_paper.ipynb #3485308e
 def _copied(told: pd.DataFrame, profile: str, others: bool) -> pd.DataFrame:
     "Published values of the measured methods, and of others on their encoders, for the columns of the table."
@@ -212,6 +216,7 @@ def _copied(told: pd.DataFrame, profile: str, others: bool) -> pd.DataFrame:
         for row in copied.itertuples()
     ]
     return copied
+
 
 # %% ../../nbs/views/77_paper.ipynb #a8a71b1d
 def _cells(told: pd.DataFrame, copied: pd.DataFrame, trained_to: float) -> tuple[pd.DataFrame, list[bool]]:
@@ -252,6 +257,7 @@ def _add(lines: dict, copied: pd.DataFrame, encoder: str, decoder: str, column) 
         values = {column(r.benchmark, r.scale): r.value for r in found[found["method"] == method].itertuples()}
         lines.setdefault((encoder, method, True), values)
 
+
 # %% ../../nbs/views/77_paper.ipynb #0d30c9b5
 def _caption(told: pd.DataFrame, copied: pd.DataFrame, profile: str) -> str:
     "What the numbers are."
@@ -259,10 +265,13 @@ def _caption(told: pd.DataFrame, copied: pd.DataFrame, profile: str) -> str:
     name = measure.name.rsplit("_", 1)[0].upper() + (f" ({measure.unit})" if measure.unit else "")
     by = {METRICS[m].channel: list(part["benchmark"].unique()) for m, part in told.groupby("metric", sort=False)}
     channels = "; ".join(f"{channel} on {', '.join(names)}" for channel, names in by.items())
+    identical, left_out = int(told["identical"].sum()), int(told["left_out"].sum())
     few = told.loc[told["note"].str.contains("of .* pictures"), ["benchmark", "note"]].drop_duplicates()
     sources = "; ".join(copied["source"].unique())
     return (
         f"{name}, {measure.better} is better; {channels}; profile {profile}. Of each encoder, bold is the best and underlined the second of the printed values; - is not reported, or not under this protocol."
         + (f" {DAGGER} copied from: {sources}." if sources else "")
         + "".join(f" {row.benchmark}: {row.note}." for row in few.itertuples())
+        + (f" {identical} identical pictures (infinite) are not in the means." if identical else "")
+        + (f" {left_out} values left out: could not be measured." if left_out else "")
     )

@@ -18,7 +18,8 @@ from PIL import Image
 
 from ..foundations.errors import InputError
 from ..metrics.contract import METRICS
-from ..testing.results import means, scale_order
+from ..testing.results import distinguish_runs, means, scale_order, table_of
+
 
 # %% ../../nbs/views/70_plots.ipynb #da563f0e
 class Chart(Figure):
@@ -71,6 +72,7 @@ def label_of(metric: str) -> str:
     name = known.name.rsplit("_", 1)[0].upper().replace("_", "-")
     return f"{name} on {known.channel}" + (f" ({known.unit})" if known.unit else "")
 
+
 # %% ../../nbs/views/70_plots.ipynb #686185a4
 def curves(
     rows: pd.DataFrame,
@@ -87,9 +89,10 @@ def curves(
     chosen = chosen[(chosen["benchmark"] == benchmark) & ~chosen["scale"].str.contains("x")]
     if chosen.empty:
         raise InputError(f"curves: no rows of {metric} on {benchmark or 'any benchmark'} at equal scales.")
-    table = means(chosen).pivot_table(index="scale", columns="run", values="mean", sort=False)
+    chosen = distinguish_runs(chosen)
+    table = table_of(means(chosen), "scale").T
     table = table.loc[scale_order(table.index)]
-    scales, colours = [float(s) for s in table.index], colours_of(list(rows["run"]))
+    scales, colours = [float(s) for s in table.index], colours_of([*chosen["run"], *rows["run"]])
     with matplotlib.rc_context(STYLE):
         figure = Chart(figsize=(6.4, 5.2), layout="constrained")
         above = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1]) if baseline in table else [figure.subplots()]
@@ -107,6 +110,7 @@ def curves(
         above[-1].set_xticks(scales, table.index)
         above[-1].minorticks_off()
     return figure
+
 
 # %% ../../nbs/views/70_plots.ipynb #0a832e69
 @dataclass(frozen=True)
@@ -163,6 +167,7 @@ def crop_psnr(picture: np.ndarray, truth: np.ndarray) -> float:
     mse = np.mean((picture.astype(float) - truth) ** 2)
     return float("inf") if mse == 0 else float(10 * np.log10(255**2 / mse))
 
+
 # %% ../../nbs/views/70_plots.ipynb #47ccbd00
 def crops(
     example: Example,
@@ -194,6 +199,7 @@ def crops(
             axes[0, k].set_title(f"{run}\n{crop_psnr(part, truth):.2f} dB (this crop)", fontsize=8)
             axes[1, k].imshow(error_map(part, truth), interpolation="nearest")
     return figure
+
 
 # %% ../../nbs/views/70_plots.ipynb #98919483
 def training_curves(

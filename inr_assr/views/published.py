@@ -19,7 +19,7 @@ from ..foundations.errors import InputError, near
 from ..foundations.registry import plain_name
 from ..metrics.contract import METRICS
 from ..testing.profiles import PROFILES
-from ..testing.results import means
+from ..testing.results import distinguish_runs, means
 
 # %% ../../nbs/views/75_published.ipynb #90c9ac1e
 SAME_AS = (  # part of the source, beginning of the decoder, part of the variant, benchmarks, scales -> profiles
@@ -62,6 +62,7 @@ def measured_as(table: pd.DataFrame, profile: str) -> pd.Series:
     "Which published values were measured as a profile does."
     return table["profiles"].str.split().map(lambda names: profile in names).astype(bool)
 
+
 # %% ../../nbs/views/75_published.ipynb #998fc378
 def published(
     encoder: str | None = None,  # "EDSR-baseline" (or EDSR), "RDN", "SwinIR", ...; "none" for bicubic
@@ -88,6 +89,7 @@ def published(
     if scale is not None:
         table = table[table["scale"] == scale_name(scale)]
     return table.reset_index(drop=True)
+
 
 # %% ../../nbs/views/75_published.ipynb #8094e831
 def _foreign(row) -> str:
@@ -123,15 +125,14 @@ def _metric_at(metric: str, profile: str, benchmark: str) -> str:
     channel = PROFILES[profile].headline[kind].rsplit("_", 1)[1] if profile in PROFILES else "y"
     return METRICS[f"{metric}_{channel}" if f"{metric}_{channel}" in METRICS else metric].name
 
+
 # %% ../../nbs/views/75_published.ipynb #68e170a6
 def beside(
     rows: pd.DataFrame,
     metric: str = "psnr",  # "psnr", "ssim": on the channel that the profile's tables print; or one metric: "psnr_y"
-) -> (
-    pd.DataFrame
-):  # run, encoder, decoder, benchmark, scale, profile, measured, pictures, published, difference, source, note
+) -> pd.DataFrame:  # run, encoder, decoder, benchmark, scale, profile, measured, pictures, published, difference, source, note, identical, left_out
     "Every mean, and what was printed for it where the protocols are the same."
-    keep, lines = [], []
+    keep, lines, rows = [], [], distinguish_runs(rows, profiles=False)
     for (benchmark, profile), part in rows.groupby(["benchmark", "profile"], sort=False):
         keep.append(part[part["metric"] == _metric_at(metric, profile, benchmark)])
     chosen = pd.concat(keep) if keep else rows
@@ -146,7 +147,8 @@ def beside(
         note = _foreign(next(row.to_frame().T.itertuples(index=False)))
         count = BENCHMARKS[mean.benchmark].count if mean.benchmark in BENCHMARKS else None
         if count and mean.pictures != count:
-            note = note or f"{mean.pictures} of {count} pictures"
+            same = f", {mean.identical} identical (infinite)" if mean.identical else ""
+            note = note or f"{mean.pictures} of {count} pictures{same}"
         found = table[
             (table["encoder"] == OURS.get(row["encoder"], row["encoder"]))
             & (table["decoder"] == row["decoder"])
@@ -161,5 +163,6 @@ def beside(
             {**row[["run", "encoder", "decoder", "benchmark", "scale", "profile", "metric"]]}
             | {"measured": mean.mean, "pictures": mean.pictures, "published": value, "difference": mean.mean - value}
             | {"source": fits["source"].iloc[0] if value == value else "", "note": note}
+            | {"identical": mean.identical, "left_out": mean.left_out}
         )
     return pd.DataFrame(lines)

@@ -21,12 +21,13 @@ from ..foundations.errors import InputError
 from ..foundations.files import write_whole
 from ..models.checkpoints import versions
 from ..testing.evaluation import commit
-from ..testing.results import scale_order
+from ..testing.results import distinguish_runs, scale_order
 from ..testing.statistics import method_names
 from .comparison import comparison_table, difference_plot
 from .plots import Example, as_image, as_svg, busiest, crop_psnr, curves, cut, error_map, training_curves
 from .published import beside
 from .tables import scale_table, score_table
+
 
 # %% ../../nbs/views/79_report.ipynb #5232a681
 def machine() -> dict[str, str]:
@@ -63,6 +64,7 @@ class Report:
     facts: dict[str, dict] = field(default_factory=dict)  # heading -> name -> value
     metric: str = "psnr_y"
 
+
 # %% ../../nbs/views/79_report.ipynb #1e0a7451
 CSS = """
 :root { --ink: #1b2430; --soft: #5b6675; --line: #dfe4ea; --paper: #ffffff; --mist: #f5f7f9; --accent: #0b5cad; --warn: #fff6dd; }
@@ -89,6 +91,7 @@ a { color: var(--accent); } .button { display: inline-block; border: 1px solid v
 @media (max-width: 560px) { .tiles { grid-template-columns: repeat(2, 1fr); } h1 { font-size: 1.5rem; } dl { grid-template-columns: 1fr; } dt { margin-top: .3em; } }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --soft: #9aa6b5; --line: #313a46; --paper: #14181e; --mist: #1d232b; --accent: #6fb1ff; --warn: #3a3014; } .chart { padding: 8px; } }
 """
+
 
 # %% ../../nbs/views/79_report.ipynb #9acb48a2
 def _tiles(example: Example) -> str:
@@ -124,6 +127,7 @@ def _slider(example: Example, before: str, after: str) -> str:
         f'<div class="names soft"><span>&#9664; {a}</span><span>{html.escape(example.name)}, x{example.scale}</span><span>{b} &#9654;</span></div></div>'
     )
 
+
 # %% ../../nbs/views/79_report.ipynb #d232bedf
 def _table(style, name: str) -> str:
     "A table that scrolls sideways on a narrow screen, its caption above it; the page knows its cells by the name."
@@ -132,8 +136,9 @@ def _table(style, name: str) -> str:
 
 
 def _name(rows: pd.DataFrame) -> str:
-    "A short name for the benchmark of some rows, the same each time."
-    return hashlib.sha256(str(rows["benchmark"].iloc[0]).encode()).hexdigest()[:6]
+    "A short name for the benchmark and profile of some rows, the same each time."
+    first = rows[["benchmark", "profile", "profile_hash"]].iloc[0]
+    return hashlib.sha256("\n".join(map(str, first)).encode()).hexdigest()[:6]
 
 
 def _facts(facts: dict) -> str:
@@ -178,6 +183,7 @@ def published_html(rows: pd.DataFrame) -> str:
     )
     return "<h3>Beside published values</h3>" + _table(style, f"p{_name(rows)}")
 
+
 # %% ../../nbs/views/79_report.ipynb #5095c723
 def report_html(report: Report) -> str:
     "The page as text."
@@ -189,9 +195,11 @@ def report_html(report: Report) -> str:
         parts.append(
             '<ul class="summary">' + "".join(f"<li>{html.escape(line)}</li>" for line in report.summary) + "</ul>"
         )
-    for benchmark in rows["benchmark"].unique():
-        part = rows[rows["benchmark"] == benchmark]
-        parts.append(f"<h2>{html.escape(benchmark)}</h2>")
+    shown = distinguish_runs(rows, profiles=False)
+    several = len(rows[["profile", "profile_hash"]].drop_duplicates()) > 1
+    for (benchmark, profile, code), part in shown.groupby(["benchmark", "profile", "profile_hash"], sort=False):
+        heading = f"{benchmark}, profile {profile} {code}" if several else benchmark
+        parts.append(f"<h2>{html.escape(heading)}</h2>")
         if part.loc[~part["scale"].str.contains("x"), "scale"].nunique() > 1:
             parts.append(f'<figure class="chart">{as_svg(curves(part, report.metric, benchmark))}</figure>')
         parts.append(_table(score_table(part, report.metric, benchmark), f"s{_name(part)}"))

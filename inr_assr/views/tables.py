@@ -12,7 +12,7 @@ from pandas.io.formats.style import Styler
 
 from ..foundations.errors import InputError
 from ..metrics.contract import METRICS
-from ..testing.results import means, scale_order
+from ..testing.results import distinguish_runs, means, scale_order, table_of
 from .plots import label_of
 
 # %% ../../nbs/views/71_tables.ipynb #d1398a30
@@ -43,8 +43,9 @@ def score_table(
     chosen = chosen[chosen["benchmark"] == (benchmark or (names[0] if names else ""))]
     if chosen.empty:
         raise InputError(f"table: no rows of {metric} on {benchmark or 'any benchmark'}.")
+    chosen = distinguish_runs(chosen)
     averages = means(chosen)
-    table = averages.pivot_table(index="run", columns="scale", values="mean", sort=False)
+    table = table_of(averages, "scale")
     table = table[scale_order(table.columns)]
     table.columns = [f"x{s}" for s in table.columns]
     table.columns.name = table.index.name = None
@@ -52,10 +53,12 @@ def score_table(
     protocol = ", ".join(
         f"{p} {h}" for p, h in chosen[["profile", "profile_hash"]].drop_duplicates().itertuples(index=False)
     )
-    left = int(averages["left_out"].sum())
+    left, identical = int(averages["left_out"].sum()), int(averages["identical"].sum())
     caption = f"{chosen['benchmark'].iloc[0]}: {label_of(metric)}, {arrow}; mean of {chosen['image'].nunique()} pictures; profile {protocol}"
-    caption += f"; {left} values not finite and left out" if left else ""
+    caption += f"; {identical} identical pictures (infinite) are not in the means" if identical else ""
+    caption += f"; {left} values left out: could not be measured" if left else ""
     return _styled(table, caption, {column: (known.better, DIGITS[known.unit]) for column in table})
+
 
 # %% ../../nbs/views/71_tables.ipynb #e84df093
 def scale_table(
@@ -67,8 +70,11 @@ def scale_table(
     chosen = rows[rows["scale"] == scale]
     if chosen.empty:
         raise InputError(f"table: no rows at scale {scale}. There are: {', '.join(scale_order(rows['scale']))}.")
+    if len(names := list(chosen["benchmark"].unique())) > 1:
+        raise InputError(f"table: the rows hold several benchmarks; give those of one of {', '.join(names)}.")
+    chosen = distinguish_runs(chosen)
     averages = means(chosen)
-    table = averages.pivot_table(index="run", columns="metric", values="mean", sort=False)
+    table = table_of(averages, "metric")
     table.columns.name = table.index.name = None
     marks = {label_of(m): (METRICS[m].better, DIGITS[METRICS[m].unit]) for m in table}
     first = table.columns[0]
