@@ -1644,6 +1644,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'inr_assr.training.runs._changed': ('training/runs.html#_changed', 'inr_assr/training/runs.py'),
                                         'inr_assr.training.runs._completed': ('training/runs.html#_completed', 'inr_assr/training/runs.py'),
                                         'inr_assr.training.runs._identity': ('training/runs.html#_identity', 'inr_assr/training/runs.py'),
+                                        'inr_assr.training.runs.computed_on': ( 'training/runs.html#computed_on',
+                                                                                'inr_assr/training/runs.py'),
                                         'inr_assr.training.runs.configure': ('training/runs.html#configure', 'inr_assr/training/runs.py'),
                                         'inr_assr.training.runs.differences': ( 'training/runs.html#differences',
                                                                                 'inr_assr/training/runs.py')},

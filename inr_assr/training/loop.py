@@ -27,7 +27,7 @@ from ..foundations.images import to_picture
 from ..models.checkpoints import load_weights
 from ..models.model import ASSRModel
 from .losses import LOSSES, Loss
-from .runs import RunFolder, Start, TrainingConfiguration
+from .runs import RunFolder, Start, TrainingConfiguration, computed_on
 from .validation import Validation
 
 # %% ../../nbs/training/55_loop.ipynb #83d8d289
@@ -197,9 +197,10 @@ def train(
     start: str | Path | Start | None = None,  # a checkpoint to begin with: its weights, and its optimiser where it is one of ours
 ) -> Iterator[Step | Epoch | Look | Note]:
     "Train, or go on training, and yield what happens. A finished run yields nothing."
-    recipe, run, crew = configuration.recipe.check(), RunFolder(folder, configuration), crew or Alone(device)
+    recipe, crew = configuration.recipe.check(), crew or Alone(device)
     first, start = crew.global_rank == 0, Start.read(start) if isinstance(start, (str, Path)) else start
     beginning = start.notes(configuration) if start else []
+    run = RunFolder(folder, configuration, computed_on(crew.device, crew.world_size))
     if recipe.batch % crew.world_size:
         raise InputError(f"devices: a batch of {recipe.batch} cannot be shared evenly by {crew.world_size} processes.")
     with contextlib.ExitStack() as stack:
