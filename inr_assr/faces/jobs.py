@@ -34,7 +34,7 @@ from ..testing.strategies import Strategy
 from ..training.plan import plan
 from ..training.processes import launch
 from ..training.recipes import Recipe
-from ..training.runs import configure
+from ..training.runs import Start, configure
 from ..training.validation import Validation, hold_out
 from ..views.live import Progress, follow, summary
 from ..views.plots import Example
@@ -61,7 +61,7 @@ def train_job(
     devices: int = 1,  # processes of each machine that train together: one a GPU
     nodes: int = 1,  # machines
     tensorboard: bool = False,  # also write files for TensorBoard
-    start: str | Path | None = None,  # a checkpoint to begin with
+    start: str | Path | None = None,  # a checkpoint to begin with, ours or a published one, or a known name
     data_count: int = 0,  # so many of the training pictures, drawn with `data_seed`; 0: all
     data_seed: int = 0,
 ) -> tuple[Path, pd.DataFrame]:  # the run's folder and its log, one row an epoch
@@ -103,6 +103,7 @@ def _train(
         store, held, source = hold_out(store)
     store = store.drawn(data_count, data_seed)  # after what is held out, so that this stays the same
     validation = Validation.of(held, recipe.scale_range, recipe.patch, validate_on, source)
+    begin = Start.read(start) if start else None
     configuration = configure(
         encoder,
         decoder,
@@ -114,7 +115,9 @@ def _train(
         decoder_options,
         precision,
         sha256_of(find_weights(start))[:16] if start else "",
+        begin and begin.model.normalisation,
     )
+    notes = [*(begin.notes(configuration) if begin else []), *recipe.notes()]
     folder = configuration.folder(root)
     limited = sum(min(p.shape[:2]) < round(recipe.patch * recipe.scale_max) for p in store.pictures)
     if limited:
@@ -128,9 +131,9 @@ def _train(
         f"training: {configuration.model['encoder']}-{configuration.model['decoder']}, {recipe.name}, {recipe.epochs} epochs of {recipe.iterations} batches of {recipe.batch}, seed {seed}, on {device}{f' and {crew.world_size - 1} more' * (crew.world_size > 1)}"
     )
     if dry:
-        print(*recipe.notes(), plan(configuration, store, validation, device), sep="\n")
+        print(*notes, plan(configuration, store, validation, device), sep="\n")
         return folder, pd.DataFrame()
-    log = follow(configuration, store, validation, folder, keep_every, crew, tensorboard, start and find_weights(start))
+    log = follow(configuration, store, validation, folder, keep_every, crew, tensorboard, begin)
     found = summary(configuration, log)
     print(
         f"trained: {found['run']}: {found['epochs']} epochs in {found['seconds'] / 60:.1f} minutes, best {found['best']:.3f} dB after epoch {found['best epoch']}, last {found['last']:.3f} dB; {folder}"

@@ -24,10 +24,10 @@ from ..data.pictures import PictureStore
 from ..data.samples import Batch, Samples
 from ..foundations.errors import InputError
 from ..foundations.images import to_picture
-from ..models.checkpoints import load_weights, read_checkpoint
+from ..models.checkpoints import load_weights
 from ..models.model import ASSRModel
 from .losses import LOSSES, Loss
-from .runs import RunFolder, TrainingConfiguration
+from .runs import RunFolder, Start, TrainingConfiguration, computed_on
 from .validation import Validation
 
 # %% ../../nbs/training/55_loop.ipynb #83d8d289
@@ -124,19 +124,18 @@ class Learner:
         device="cpu",
         found: dict | None = None,  # what `last.pth` holds, to go on from
         crew=None,  # a Fabric, where several processes learn together
-        start: str | Path | None = None,  # a checkpoint to begin with, where nothing was found
+        start: Start | None = None,  # what to begin with, where nothing was found
     ):
         self.crew = crew or Alone(device)
         self.recipe, self.device = configuration.recipe, self.crew.device
         loss, self.narrow = LOSSES[self.recipe.loss](), configuration.precision == "bf16"
         self.terms = loss.terms or (loss,)
         if found is None and start is not None:
-            before = read_checkpoint(start)
-            found = {"weights": before.get("weights", {}), "training": before.get("training", {})}
+            found = {"weights": start.model.state_dict(), "training": start.training}
         state = found["training"] if found else {}
         model = configuration.build()
         if found:
-            load_weights(model, state.get("weights", found["weights"]), str(start or "last.pth"))
+            load_weights(model, state.get("weights", found["weights"]), start.file if start else "last.pth")
         self.model = model.to(self.device, memory_format=torch.channels_last).train()  # as convolutions want it
         self.net = self.crew.setup_module(Restoring(self.model))
         learned = [p for p in self.model.parameters() if p.requires_grad]
@@ -195,18 +194,20 @@ def train(
     keep_every: int = 0,  # keep epoch_N.pth for every so many epochs; 0: none
     crew=None,  # a launched `lightning_fabric.Fabric`, where several processes train together
     look: bool = False,  # also yield what becomes of a validation crop
-    start: str | Path | None = None,  # a checkpoint to begin with: its weights, and its optimiser where it has one
+    start: str | Path | Start | None = None,  # a checkpoint to begin with: its weights, and its optimiser where it is one of ours
 ) -> Iterator[Step | Epoch | Look | Note]:
     "Train, or go on training, and yield what happens. A finished run yields nothing."
-    recipe, run, crew = configuration.recipe.check(), RunFolder(folder, configuration), crew or Alone(device)
-    first = crew.global_rank == 0
+    recipe, crew = configuration.recipe.check(), crew or Alone(device)
+    first, start = crew.global_rank == 0, Start.read(start) if isinstance(start, (str, Path)) else start
+    beginning = start.notes(configuration) if start else []
+    run = RunFolder(folder, configuration, computed_on(crew.device, crew.world_size))
     if recipe.batch % crew.world_size:
         raise InputError(f"devices: a batch of {recipe.batch} cannot be shared evenly by {crew.world_size} processes.")
     with contextlib.ExitStack() as stack:
         _hold(run, crew, stack)
         found = run.resume(tidy=first)
         left = not found or len(found["records"]) < recipe.epochs
-        yield from map(Note, [*run.notes, *recipe.notes()] if left else [])
+        yield from map(Note, [*run.notes, *([] if found else beginning), *recipe.notes()] if left else [])
         yield from _epochs(configuration, store, validation, run, found, keep_every, crew, look, start)
 
 

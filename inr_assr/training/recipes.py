@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ..foundations.errors import InputError, check_choice, check_number, near
 from ..foundations.registry import Registry
 from .losses import LOSSES
-from .schedules import SCHEDULES
+from .schedules import SCHEDULES, milestone_epochs
 
 # %% ../../nbs/training/52_recipes.ipynb #11bf25dc
 RECIPES = Registry("recipe")
@@ -121,7 +121,18 @@ class Recipe:
             found.append(f"the first restart would come after {first + options['cycle']} epochs: there is none")
         if not self.rate(0):
             found.append("epoch 1 is trained at rate 0, which learns nothing")
-        return [f"note: {self.schedule} over {self.epochs} epochs: {text}" for text in found]
+        if {"count", "milestones"} <= options.keys() and self._crowded(options["count"], options["milestones"]):
+            first, last = self.rate(0), self.rate(self.epochs - 1)
+            what = f"from {first:g} in the first to {last:g} in the last" if last != first else f"it stays at {first:g}"
+            found.append(f"the rate is lowered only between epochs: {what}")
+        length = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        return [f"note: {self.schedule} over {length}: {text}" for text in found]
+
+    def _crowded(self, count: int, milestones: list | None) -> bool:
+        "Whether there are too few epochs to give each reduction of the rate an epoch of its own."
+        longer = 10**6  # epochs: enough for all
+        here, apart = ({b for b in milestone_epochs(n, count, milestones) if b < n} for n in (self.epochs, longer))
+        return len(here) < len(apart)
 
     def varied(self, **options) -> "Recipe":
         "This recipe with other values for some of its columns, checked."

@@ -203,7 +203,7 @@ def follow(
                         records = pd.read_csv(folder / "log.csv").to_dict("records")
                     board = Board(folder, event.epoch - 1) if tensorboard and first else None
                 loss = "" if event.loss is None else f", loss {event.loss:.4f}"
-                note = f"epoch {event.epoch} of {recipe.epochs}{loss}, rate {recipe.rate(event.epoch - 1):.1e}"
+                note = f"epoch {event.epoch} of {recipe.epochs}{loss}, rate {recipe.rate(event.epoch - 1):.2e}"
                 progress.to((event.epoch - 1) * recipe.iterations + event.step, note)
             elif isinstance(event, Epoch):
                 records.append(vars(event))
