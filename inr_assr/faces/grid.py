@@ -24,7 +24,7 @@ from ..foundations.coordinates import parse_scale, scale_name
 from .runner import Parameters, run_notebook
 from ..foundations.errors import InputError, check_choice, check_number
 from ..foundations.files import write_whole
-from ..metrics.contract import METRICS
+from ..metrics.contract import metric_names
 from ..models.model import build_model
 from ..training.recipes import RECIPES, recipe
 from ..training.runs import differences
@@ -117,7 +117,7 @@ def grid(settings: StudyRun) -> list[Job]:
         "data": settings.benchmark_root,
         "scales": [scale_name(parse_scale(scale)) for scale in parse_scales(settings.scales)],
         "profile": settings.profile,
-        "metrics": [METRICS.name_of(name) for name in settings.metrics],
+        "metrics": metric_names(settings.metrics),
         "device": settings.device,
     }
     tests = [{"benchmark": str(benchmark), "bicubic": False, **shared} for benchmark in settings.benchmarks]
