@@ -11,6 +11,7 @@ __all__ = ['EncoderType', 'DecoderType', 'RecipeType', 'STUDY_DIFFERENCES', 'STU
 # %% ../../nbs/faces/80_configuration.ipynb #a7f696de
 import ast
 import dataclasses
+import math
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,10 +97,11 @@ def side_of(
 def check_scale_range(value) -> list:
     "The smallest and the largest scale of a training."
     pair = isinstance(value, (tuple, list)) and len(value) == 2
-    if not pair or not all(isinstance(scale, numbers.Real) for scale in value):
-        raise InputError(f"scale_range: {value!r} does not fit; give two numbers, [1, 4].")
-    check_number("scale_range", value[1], check_number("scale_range", value[0], 1))
-    return list(value)
+    if pair and all(isinstance(scale, numbers.Real) and not isinstance(scale, bool) for scale in value):
+        low, high = value
+        if 1 <= low <= high < math.inf:
+            return [low, high]
+    raise InputError(f"scale_range: {value!r} does not fit; give two numbers of at least 1, the smaller first, as [1, 4].")
 
 
 def check_folder(field: str, value) -> str:
