@@ -480,7 +480,7 @@ def test_rows_and_pictures_go_where_a_pattern_says(study, tmp_path, capsys):
         TestingOrchestrator.TestSet5(
             config(), save="{benchmark}_{image}_{scale}.png", out=tmp_path / "a.csv", **options
         )
-    with pytest.raises(InputError, match="would hold two pictures"):
+    with pytest.raises(InputError, match="would hold two pictures: astronaut x2 and astronaut x3"):
         TestingOrchestrator.TestSet5(
             config(), save=lambda image: tmp_path / f"{image}.png", out=tmp_path / "b.csv", **options
         )

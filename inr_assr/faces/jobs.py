@@ -269,9 +269,9 @@ def picture_places(
         path = path_from(pattern, "save", **{name: facts[name] for name in NAMES})
         if path.suffix.lower() not in SUFFIXES:
             path = path.with_name(f"{path.name}.png")
-        picture = tuple(facts[name] for name in whole)
+        picture = f"{facts['image']} x{facts['scale']}"
         if taken.setdefault(path, picture) != picture:
-            raise InputError(f"save: {str(path)!r} would hold two pictures, {taken[path][-1]} and {picture[-1]}.")
+            raise InputError(f"save: {str(path)!r} would hold two pictures: {taken[path]} and {picture}.")
         return path
 
     return place
