@@ -16,10 +16,11 @@ from inr_assr.metrics import perceptual
 from inr_assr.metrics.contract import METRICS
 from inr_assr.metrics.perceptual import CHANNELS, PARTS, Backbone, Part, dists, lpips
 
-PACKAGES = {"lpips_alex": "lpips", "lpips_vgg": "lpips", "dists": "DISTS_pytorch"}
+PACKAGES = {"lpips_alex": "lpips", "lpips_vgg": "lpips", "lpips_squeeze": "lpips", "dists": "DISTS_pytorch"}
 AUTHORS = {  # printed by lpips 0.1.4 and DISTS-pytorch 0.1 in float64, with the convolutions and weights made below
     "lpips_alex": (0.10635051562363405, 0.13455117555718468, 0.07987123317117874),
     "lpips_vgg": (0.10021233030708895, 0.11179700701270141, 0.13431027761280717),
+    "lpips_squeeze": (0.10906226510590626, 0.12932258032877375, 0.0975796680760072),
     "dists": (0.026115575304225525, 0.030267906699306086, 0.042982502951440404),
 }
 
@@ -27,7 +28,7 @@ AUTHORS = {  # printed by lpips 0.1.4 and DISTS-pytorch 0.1 in float64, with the
 def made_backbone(kind) -> Backbone:
     "Convolutions by a rule: NumPy's frozen generator, scaled so that no map dies out."
     source, network = np.random.RandomState(0), Backbone(kind).requires_grad_(False).eval()
-    for layer in network.features:
+    for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             spread = (6 / layer.weight[0].numel()) ** 0.5
             layer.weight.copy_(torch.from_numpy(spread * (2 * source.random_sample(layer.weight.shape) - 1)))
@@ -67,7 +68,7 @@ def ours(name, a, b, network, weights) -> float:
 
 
 def kind_of(name) -> str:
-    return "alex" if name == "lpips_alex" else "vgg"
+    return "vgg" if name == "dists" else name.removeprefix("lpips_")
 
 
 def authors_code(package):
@@ -100,9 +101,9 @@ def theirs(name, network, weights, monkeypatch):
     else:
         metric = package.LPIPS(net=kind_of(name), pretrained=False, pnet_rand=True, verbose=False)
         metric.load_state_dict(weights, strict=False)
-        stages = [getattr(metric.net, f"slice{k}") for k in range(1, 6)]
-    layers = [layer for stage in stages for layer in stage if isinstance(layer, nn.Conv2d)]
-    for layer, value in zip(layers, (v for v in network.features if isinstance(v, nn.Conv2d)), strict=True):
+        stages = [getattr(metric.net, f"slice{k}") for k in range(1, metric.net.N_slices + 1)]
+    layers = [layer for stage in stages for layer in stage.modules() if isinstance(layer, nn.Conv2d)]
+    for layer, value in zip(layers, (v for v in network.modules() if isinstance(v, nn.Conv2d)), strict=True):
         layer.load_state_dict(value.state_dict())
     metric = metric.double().eval()
 

@@ -204,10 +204,12 @@ for row in (
 
 # %% ../../nbs/data/48_benchmarks.ipynb #ca96711a
 def find_benchmark(
-    name: str,  # a benchmark's name, or a folder of pictures (below the root, or a path)
+    name: str | Benchmark,  # a benchmark's name, or a folder of pictures (below the root, or a path), or a benchmark
     root: str | Path = ".",
 ) -> tuple[Benchmark, Path]:  # the benchmark and the root that it lies in
     "Look a benchmark up. A plain folder of pictures becomes one of its own, with LR made from it."
+    if isinstance(name, Benchmark):
+        return name, Path(root)
     if name in BENCHMARKS:
         return BENCHMARKS[name], Path(root)
     for folder in (Path(root) / str(name), Path(name)):

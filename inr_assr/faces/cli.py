@@ -72,6 +72,8 @@ def upscale(a) -> int:
     argument("--recipe", help="TrainSimple, ... (inr-assr recipes)"),
     argument("--root", default=".", help="where that training's folder lies (default: .)"),
     argument("--patch", type=int, help="its patch, where it was not the recipe's own"),
+    argument("--save-path", metavar="PATTERN", help="its --save-path, where it had one"),
+    argument("--seed", type=int, default=0, help="its seed, where --save-path names it (default: 0)"),
     argument("--checkpoint", default="last", help="last, best or the number of an epoch (default: last)"),
     argument("--benchmark", required=True, help="Set5, ... (inr-assr benchmarks), or a folder of pictures"),
     argument(
@@ -86,17 +88,25 @@ def upscale(a) -> int:
     ),
     argument("--profile", default="liif", help="protocol, see inr-assr profiles (default: liif)"),
     argument(
-        "--metrics", default="psnr_y,psnr_rgb,ssim_y", help="see inr-assr metrics (default: psnr_y,psnr_rgb,ssim_y)"
+        "--metrics",
+        default="psnr_y,psnr_rgb,ssim_y",
+        help="names, or 'reference': the seven of arXiv 2601.17723; see inr-assr metrics (default: psnr_y,psnr_rgb,ssim_y)",
     ),
     argument("--strategy", help="Simple, Exact, Patched or OverlappingPatched (default: the profile's, mostly Simple)"),
     argument("--breakdown-patch-size", type=int, metavar="N", help="side of tiles or patches, LR pixels"),
     argument("--overlap", type=int, metavar="N", help="overlap of OverlappingPatched, LR pixels"),
     argument("--run", dest="name", help="name of the run in rows and tables"),
     argument(
-        "--out", metavar="ROWS", help="results file to add rows to, .csv or .parquet, or a folder for one file a run"
+        "--out",
+        metavar="ROWS",
+        help="results file to add rows to, .csv or .parquet, or a folder for one file a run, or a pattern as '{run}/{benchmark}.csv'",
     ),
     argument("--again", action="store_true", help="measure also what ROWS holds already"),
-    argument("--save", metavar="FOLDER", help="keep the restored pictures there"),
+    argument(
+        "--save",
+        metavar="FOLDER",
+        help="keep the restored pictures there, or as a pattern says: '{benchmark}/{image}_x{scale}_{run}.png'",
+    ),
     MEMORY,
     ENSEMBLE,
     *POLICIES,
@@ -105,7 +115,7 @@ def upscale(a) -> int:
     "  inr-assr test --bicubic --benchmark my_photos --data . --scales 2,2.5,2x3.5 --profile ours",
 )
 def test(a) -> int:
-    from inr_assr.faces.configuration import parse_list, parse_scales
+    from inr_assr.faces.configuration import parse_scales
     from inr_assr.faces.jobs import test_job
     from inr_assr.foundations.errors import InputError
     from inr_assr.foundations.memory import parse_bytes
@@ -130,8 +140,7 @@ def test(a) -> int:
         method = Method.load(a.weights or trained(a), pick_device(a.device), a.name, a.memory, **policies)
     scales = parse_scales(a.scales) if a.scales else None
     looks = 8 if a.ensemble else None
-    metrics = parse_list(a.metrics)
-    told = a.profile, metrics, strategy, a.out, a.save, looks, a.again
+    told = a.profile, a.metrics, strategy, a.out, a.save, looks, a.again
     rows = test_job(method, a.benchmark, a.data, scales, *told)
     left_out = rows.groupby(["scale", "image"])["value"].count().eq(0).any()
     return 1 if left_out or rows.attrs["damage"] else 0  # 1: a picture is left out, or ROWS had damaged lines
@@ -142,20 +151,15 @@ def trained(a):
     "The checkpoint of a training, by names."
     from inr_assr.decoders.contract import DECODERS
     from inr_assr.encoders.contract import ENCODERS
-    from inr_assr.foundations.errors import InputError
-    from inr_assr.models.checkpoints import checkpoint_file, model_folder
+    from inr_assr.models.checkpoints import checkpoint_file, existing_checkpoint, model_folder
     from inr_assr.training.recipes import RECIPES
 
     by_kind = {RECIPES[name].kind.lower(): RECIPES[name] for name in reversed(RECIPES.names())}
     row = by_kind.get(a.recipe.lower()) or RECIPES[a.recipe]
     names = ENCODERS.name_of(a.encoder), DECODERS.name_of(a.decoder), row.kind
-    path = checkpoint_file(model_folder(*names, a.patch or row.patch, row.scale_range, a.root), a.checkpoint)
-    if not path.is_file():
-        raise InputError(
-            f"weights: no checkpoint {str(path)!r}; check --encoder, --decoder, --recipe, --patch, --checkpoint and --root."
-        )
-    return path
-
+    folder = model_folder(*names, a.patch or row.patch, row.scale_range, a.root, a.save_path, a.seed)
+    fields = "--encoder, --decoder, --recipe, --patch, --checkpoint, --root and --save-path"
+    return existing_checkpoint(checkpoint_file(folder, a.checkpoint), fields)
 
 # %% ../../nbs/faces/88_cli.ipynb #e7319270
 @command(
@@ -174,6 +178,11 @@ def trained(a):
     ),
     argument("--data-seed", default="0", metavar="S", help="fewer drawn with the same seed are among more (default: 0)"),
     argument("--root", default=".", help="checkpoints go into a folder below it (default: .)"),
+    argument(
+        "--save-path",
+        metavar="PATTERN",
+        help="that folder's name below --root, as '{encoder}/{decoder}_{recipe}_seed{seed}' (default: model_states_...)",
+    ),
     argument("--epochs", help="where other than the recipe's"),
     argument("--iterations", help="batches an epoch, where other than the recipe's"),
     argument("--batch", help="samples a batch, where other than the recipe's"),
@@ -234,9 +243,9 @@ def train(a) -> int:
         start=a.start,
         data_count=check_number("data-count", a.data_count, 0, whole=True),
         data_seed=check_number("data-seed", a.data_seed, 0, whole=True),
+        save_path=a.save_path,
     )
     return 0
-
 
 # %% ../../nbs/faces/88_cli.ipynb #123213c8
 @command("list the training recipes")
@@ -287,7 +296,7 @@ def profiles(a) -> int:
 # %% ../../nbs/faces/88_cli.ipynb #499bd61d
 @command("list the metrics: unit, direction, range, channel, smallest picture, source")
 def metrics(a) -> int:
-    from inr_assr.metrics.contract import METRICS
+    from inr_assr.metrics.contract import GROUPS, METRICS
 
     for name in METRICS:
         row = METRICS[name]
@@ -297,6 +306,8 @@ def metrics(a) -> int:
         )
         if reason := row.missing():
             print(f"{'':22s} not here: {reason}")
+    for name, group in GROUPS.items():
+        print(f"{name}: {', '.join(group)}")
     return 0
 
 

@@ -22,7 +22,7 @@ from ..foundations.coordinates import parse_scale, scale_name
 from .runner import Parameters
 from ..foundations.errors import InputError, check_choice, check_number
 from ..foundations.files import write_whole
-from ..metrics.contract import METRICS
+from ..metrics.contract import metric_names
 from ..models.model import build_model
 from ..training.recipes import RECIPES, Recipe, recipe
 from ..training.runs import differences
@@ -220,7 +220,7 @@ def _tests_of(part: StudyRun) -> list[dict]:
         "data": part.benchmark_root,
         "scales": [scale_name(parse_scale(scale)) for scale in parse_scales(part.scales)],
         "profile": part.profile,
-        "metrics": [METRICS.name_of(name) for name in part.metrics],
+        "metrics": metric_names(part.metrics),
         "device": part.device,
     }
     return [{"benchmark": str(name), "bicubic": False, "variant": "", **shared} for name in part.benchmarks]

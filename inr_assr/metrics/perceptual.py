@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'STACKS', 'STAGE_ENDS', 'CHANNELS', 'Part', 'backbone_folder', 'find_part', 'lacking', 'fetch_backbone',
-           'Backbone', 'read_backbone', 'lpips', 'hann_pool', 'dists']
+           'Fire', 'Backbone', 'read_backbone', 'lpips', 'hann_pool', 'dists']
 
 # %% ../../nbs/metrics/62_perceptual.ipynb #c748ce9f
 import functools
@@ -29,7 +29,7 @@ class Part:
     "A file that a perceptual metric needs, and that is not ours to ship."
 
     name: str  # file name in the folder of backbones
-    sha256: str
+    sha256: str  # or how it begins
     remedy: str  # how to get it, in words
     package: str = ""  # an installed package that carries it
     inside: str = ""  # where in that package
@@ -60,6 +60,7 @@ PARTS = {
         "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
         _FETCH.format("vgg"),
     ),
+    "squeeze": Part("squeezenet1_1-b8a52dc0.pth", "b8a52dc0", _FETCH.format("squeeze")),
     "lpips_alex": Part(
         "lpips_alex_v0.1.pth",
         "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
@@ -73,6 +74,13 @@ PARTS = {
         "pip install --no-deps lpips==0.1.4",
         "lpips",
         "weights/v0.1/vgg.pth",
+    ),
+    "lpips_squeeze": Part(
+        "lpips_squeeze_v0.1.pth",
+        "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
+        "pip install --no-deps lpips==0.1.4",
+        "lpips",
+        "weights/v0.1/squeeze.pth",
     ),
     "dists": Part(
         "dists_weights.pt",
@@ -102,7 +110,7 @@ def find_part(
             found = _sum_of(path, facts.st_size, facts.st_mtime_ns)
         except OSError as error:
             raise InputError(f"{str(path)!r} cannot be read ({error.strerror}).") from None
-        if found != part.sha256:
+        if not found.startswith(part.sha256):
             raise InputError(
                 f"{str(path)!r} is not the published file: its SHA-256 begins with {found[:8]}, not with {part.sha256[:8]}."
             )
@@ -124,17 +132,22 @@ def lacking(
 
 
 def fetch_backbone(
-    kind: str,  # "alex" (244 MB) or "vgg" (553 MB)
+    kind: str,  # "alex" (244 MB), "vgg" (553 MB) or "squeeze" (5 MB)
     folder: str | Path | None = None,  # where to; default: `backbone_folder()`
     address: str = "https://download.pytorch.org/models/",  # a folder on the net
     progress: bool = True,  # show a bar
 ) -> Path:
     "Fetch torchvision's file; refused unless it is the published one, to the last bit."
     part = PARTS[check_choice("backbone", kind, STACKS)]
-    return fetch(part.name, [address + part.name], part.sha256, folder or backbone_folder(), progress=progress)
+    whole = part.sha256 if len(part.sha256) == 64 else ""
+
+    def fits(path: Path) -> bool:
+        return sha256_of(path).startswith(part.sha256)
+
+    return fetch(part.name, [address + part.name], whole, folder or backbone_folder(), progress=progress, fits=fits)
 
 # %% ../../nbs/metrics/62_perceptual.ipynb #2532902b
-STACKS = {  # a convolution with its ReLU as (channels, kernel, stride, padding), or a pooling
+STACKS = {  # a convolution with its ReLU as (channels, kernel, stride, padding), a fire module as (narrow, wide), or a pooling
     "alex": ((64, 11, 4, 2), "pool", (192, 5, 1, 2), "pool", (384, 3, 1, 1), (256, 3, 1, 1), (256, 3, 1, 1)),
     "vgg": (
         *[(64, 3, 1, 1)] * 2,
@@ -147,23 +160,53 @@ STACKS = {  # a convolution with its ReLU as (channels, kernel, stride, padding)
         "pool",
         *[(512, 3, 1, 1)] * 3,
     ),
+    "squeeze": (
+        (64, 3, 2, 0),
+        "pool",
+        *[(16, 64)] * 2,
+        "pool",
+        *[(32, 128)] * 2,
+        "pool",
+        *[(48, 192)] * 2,
+        *[(64, 256)] * 2,
+    ),
 }
-STAGE_ENDS = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29)}  # layers whose outputs are compared
-CHANNELS = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
+STAGE_ENDS = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29), "squeeze": (1, 4, 7, 9, 10, 11, 12)}  # layers whose outputs are compared
+CHANNELS = {
+    "alex": (64, 192, 384, 256, 256),
+    "vgg": (64, 128, 256, 512, 512),
+    "squeeze": (64, 128, 256, 384, 384, 512, 512),
+}
+
+
+class Fire(nn.Module):
+    "SqueezeNet's module: a narrow layer, then convolutions of 1 and of 3 pixels side by side."
+
+    def __init__(self, channels: int, narrow: int, wide: int):
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, narrow, 1)
+        self.expand1x1, self.expand3x3 = nn.Conv2d(narrow, wide, 1), nn.Conv2d(narrow, wide, 3, padding=1)
+
+    def forward(self, maps: Tensor) -> Tensor:  # (B, C, h, w) -> (B, 2 wide, h, w)
+        maps = self.squeeze(maps).relu()
+        return torch.cat([self.expand1x1(maps), self.expand3x3(maps)], 1).relu()
 
 
 class Backbone(nn.Module):
-    "The convolutions of AlexNet or VGG16, with torchvision's names, as five stages."
+    "The convolutions of AlexNet, VGG16 or SqueezeNet 1.1, with torchvision's names, in stages."
 
     def __init__(
         self,
-        kind: str,  # "alex" or "vgg"
+        kind: str,  # "alex", "vgg" or "squeeze"
     ):
         super().__init__()
         layers, channels = [], 3
         for entry in STACKS[check_choice("backbone", kind, STACKS)]:
             if entry == "pool":
-                layers.append(nn.MaxPool2d(3 if kind == "alex" else 2, 2))
+                layers.append(nn.MaxPool2d(2 if kind == "vgg" else 3, 2, ceil_mode=kind == "squeeze"))
+            elif len(entry) == 2:
+                layers.append(Fire(channels, *entry))
+                channels = 2 * entry[1]
             else:
                 layers += [nn.Conv2d(channels, *entry), nn.ReLU(inplace=True)]
                 channels = entry[0]
@@ -173,7 +216,7 @@ class Backbone(nn.Module):
         self,
         picture: Tensor,  # (B, 3, H, W), normalised as the metric wants it
         pool: Callable[[Tensor], Tensor] | None = None,  # instead of the maximum
-    ) -> Iterator[Tensor]:  # five maps, one at a time, to hold no more of them than needed
+    ) -> Iterator[Tensor]:  # a map a stage, one at a time, to hold no more of them than needed
         "The output of each stage."
         for place, layer in enumerate(self.features):
             picture = pool(picture) if pool and isinstance(layer, nn.MaxPool2d) else layer(picture)
@@ -183,7 +226,7 @@ class Backbone(nn.Module):
 # %% ../../nbs/metrics/62_perceptual.ipynb #bca1fb9c
 def read_backbone(
     path: str | Path,  # a state dict: `features.0.weight`, `features.0.bias`, ...; more keys do no harm
-    kind: str,  # "alex" or "vgg"
+    kind: str,  # "alex", "vgg" or "squeeze"
 ) -> Backbone:
     "A backbone from a file, on the CPU, in the file's own precision. What the file is, `find_part` has checked."
     with torch.device("meta"):  # no numbers are drawn: a training run beside this keeps its random state
@@ -209,7 +252,7 @@ def lpips(
     a: Tensor,  # (B, 3, H, W) in [0, 1]
     b: Tensor,  # the same
     network: Backbone,
-    heads: list[Tensor],  # a weight for each channel of the five stages
+    heads: list[Tensor],  # a weight for each channel of the stages
 ) -> Tensor:  # (B,) float64, 0 where nothing differs
     "Zhang et al., The unreasonable effectiveness of deep features (2018), version 0.1; symmetric in its pictures."
     shift = torch.tensor([-0.030, -0.088, -0.188], dtype=a.dtype, device=a.device)[:, None, None]
@@ -310,6 +353,16 @@ for row in (
         "Zhang et al. 2018, version 0.1: VGG16 of torchvision, weights of lpips 0.1.4",
         smallest=16,
         missing=lambda: lacking("vgg", "lpips_vgg"),
+    ),
+    Metric(
+        "lpips_squeeze",
+        lambda a, b: _lpips("squeeze", a, b),
+        "",
+        "lower",
+        "RGB",
+        "Zhang et al. 2018, version 0.1: SqueezeNet 1.1 of torchvision, weights of lpips 0.1.4",
+        smallest=17,
+        missing=lambda: lacking("squeeze", "lpips_squeeze"),
     ),
     Metric(
         "dists",

@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'WEIGHTS', 'versions', 'save_model', 'read_checkpoint', 'load_weights', 'find_weights', 'load_model',
-           'model_folder', 'checkpoint_file']
+           'model_folder', 'checkpoint_name', 'checkpoint_file', 'existing_checkpoint']
 
 # %% ../../nbs/models/41_checkpoints.ipynb #e6bb99a6
 import json
 import platform
+import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import safetensors
@@ -18,8 +20,8 @@ import torch
 from torch import Tensor
 
 from .. import __version__
-from ..foundations.errors import InputError, near
-from ..foundations.files import fetch, write_whole
+from ..foundations.errors import InputError, check_number, near
+from ..foundations.files import fetch, path_from, write_whole
 from ..foundations.registry import Registry, plain_name
 from .model import ASSRModel, build_model
 from .published import read_published
@@ -184,24 +186,53 @@ def model_folder(
     input_patch: int = 48,  # LR pixels on a side
     scale_range: tuple[float, float] = (1, 4),
     root: str | Path = ".",
+    save_path: str | Path | Callable | None = None,  # another name: a pattern or a function, see `path_from`
+    seed: int = 0,
 ) -> Path:
     "The folder of a model's checkpoints below `root`."
     names = [str(getattr(part, "value", part)) for part in (encoder, decoder, recipe)]
     if isinstance(input_patch, (tuple, list)):
         input_patch = input_patch[0]
+    if save_path is not None:
+        facts = dict(zip(("encoder", "decoder", "recipe"), names, strict=True), input_patch=input_patch, seed=seed)
+        low, high = scale_range = [int(s) if s == int(s) else s for s in scale_range]
+        facts |= {"scale_range": scale_range, "scale_min": low, "scale_max": high}
+        return Path(root) / path_from(save_path, "save_path", **facts)
     return Path(root) / "_".join(
         ["model_states", *names, "Patch", f"{input_patch:g}", "Scale", *(f"{s:g}" for s in scale_range)]
     )
 
 
+def checkpoint_name(
+    which,  # "last", "best" or the number of an epoch, as a number, text, member of an enum or file name
+    field: str = "checkpoint",
+) -> str:  # "last", "best" or "epoch_5"
+    "The name of a checkpoint's file, without its suffix."
+    text = str(getattr(which, "value", which)).strip().lower().removesuffix(".pth")
+    if match := re.fullmatch(r"(?:epoch_)?(\d+)", text):
+        return f"epoch_{check_number(field, match[1], 1, whole=True)}"
+    if text not in ("last", "best"):
+        raise InputError(f"{field}: {which!r} is not known. Valid: last, best, or the number of an epoch.")
+    return text
+
+
 def checkpoint_file(
     folder: str | Path,
-    which: str | int = "last",  # "last", "best" or the number of an epoch
+    which: str | int = "last",  # see `checkpoint_name`
 ) -> Path:
     "The file of one checkpoint in a model's folder."
-    which = getattr(which, "value", which)
-    if str(which).isdigit():
-        return Path(folder) / f"epoch_{int(which)}.pth"
-    if str(which).lower() not in ("last", "best"):
-        raise InputError(f"checkpoint: {which!r} is not known. Valid: last, best, or the number of an epoch.")
-    return Path(folder) / f"{str(which).lower()}.pth"
+    return Path(folder) / f"{checkpoint_name(which)}.pth"
+
+
+def existing_checkpoint(
+    path: Path,
+    fields: str,  # what decides the path, for the message
+) -> Path:
+    "The path, if there is such a file; otherwise `InputError` names those that are there."
+    if path.is_file():
+        return path
+    others = sorted(other.name for other in path.parent.glob("*.pth"))
+    hint = f" Its folder holds {', '.join(others)}." if others else ""
+    if path.stem.startswith("epoch_"):
+        hint += " epoch_N.pth is kept where the training was given keep_every (--keep-every)."
+    raise InputError(f"weights: no checkpoint {str(path)!r}.{hint} Train it first, or check {fields}.")

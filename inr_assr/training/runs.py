@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +53,14 @@ class TrainingConfiguration:
         torch.manual_seed(self.seed)
         return build_model(**self.model)
 
-    def folder(self, root: str | Path = ".") -> Path:
+    def folder(
+        self,
+        root: str | Path = ".",
+        save_path: str | Path | Callable | None = None,  # another name: a pattern or a function, see `model_folder`
+    ) -> Path:
         "Where this run's checkpoints lie."
-        r = self.recipe
-        return model_folder(self.model["encoder"], self.model["decoder"], r.kind, r.patch, r.scale_range, root)
+        r, names = self.recipe, (self.model["encoder"], self.model["decoder"])
+        return model_folder(*names, r.kind, r.patch, r.scale_range, root, save_path, self.seed)
 
 
 def configure(
