@@ -257,7 +257,7 @@ def test_a_dry_run_says_what_is_left_and_starts_nothing(blocks, tmp_path):
     "old, new, told",
     [
         ("decoders: [LTE]", "decoder: [LTE]", "'decoder' is not known. Did you mean 'decoders'?"),
-        ("    seeds: [0]", "    sede: [0]", "block 'widths and data': parameter: 'sede' is not known. Did you mean 'seeds'?"),
+        ("    seeds: [0]", "    seed: [0]", "block 'widths and data': parameter: 'seed' is not known. Did you mean 'seeds'?"),
         ("    seeds: [0]", "    folder: x", "block 'widths and data': folder holds for the whole study"),
         ("name: widths and data", "name: methods", "'methods' is there twice"),
         ("  - name: methods\n    decoders", "  - decoders", "number 1 has no name"),
@@ -279,7 +279,7 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path, old, new, tol
 
 LONG = [
     *("--decoders", "LIIF", "--epochs", 200, "--iterations", 30, "--batch", 2, "--scales", 2, "--profile", "ours"),
-    *("--device", "cpu", "--notebooks", ROOT / "nbs" / "runs"),
+    *("--side", 2, "--device", "cpu", "--notebooks", ROOT / "nbs" / "runs"),
     *(x for option in TINY for x in ("--option", option)),
 ]
 
@@ -294,7 +294,30 @@ def begun(words: list, folder: Path, before=lambda: None) -> tuple[subprocess.Po
     return running, psutil.Process(running.pid).children(recursive=True)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_run_notices_that_its_study_is_gone(tmp_path):
+    code = (
+        "import os, signal, subprocess, sys, time\n"
+        "run = 'from inr_assr.faces.launch import end_with_parent as e; e(); import subprocess as s; s.run([\"sleep\", \"99\"])'\n"
+        "child = subprocess.Popen([sys.executable, '-c', run], stdin=subprocess.PIPE)\n"
+        "import psutil\n"
+        "while not (below := psutil.Process(child.pid).children()): time.sleep(0.05)\n"
+        "print(child.pid, below[0].pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    for _ in range(50):
+        alive = [pid for pid in map(int, done.stdout.split()) if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+        if not alive:
+            break
+        time.sleep(0.1)
+    assert len(done.stdout.split()) == 2 and not alive
+
+
+SLOW = [pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGKILL, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, *SLOW])
 def test_children_end_with_the_study(photos, tmp_path, how):
     running, children = begun(["--data", photos, "--benchmarks", photos, *LONG], tmp_path)
     assert len(children) >= 2  # the run, and the kernel of its notebook
@@ -306,6 +329,7 @@ def test_children_end_with_the_study(photos, tmp_path, how):
     assert "stopped" in told.stdout, told.stdout + told.stderr
 
 
+@pytest.mark.slow
 def test_a_dead_kernel_fails_its_run_and_not_the_study(photos, tmp_path):
     running, children = begun(["--data", photos, "--benchmarks", photos, *LONG], tmp_path)
     kernel = next(child for child in children if "ipykernel" in " ".join(child.cmdline()))
