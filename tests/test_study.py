@@ -26,6 +26,7 @@ from inr_assr.faces.launch import study_by, study_report
 from inr_assr.foundations.errors import InputError
 from inr_assr.testing.results import read_rows
 from inr_assr.testing.statistics import method_names
+from inr_assr.training.runs import RunFolder
 
 TINY = ["encoder.blocks=1", "encoder.features=8", "decoder.hidden=[16]", "LTE.width=16", "recipe.patch=12"]
 
@@ -111,7 +112,7 @@ def test_a_report_holds_only_what_was_done_as_it_is_asked_for(photos, tmp_path):
     assert "TrainSimple_EDSR_LTE_seed0" not in set(reported(other)["run"])
     assert list(standing(other)["state"]) == ["done", "done", "other"]
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
-    with pytest.raises(InputError, match="done with other settings .options: .*Choose another folder"):
+    with pytest.raises(InputError, match=r"done with other settings .options.decoder.hidden: \[8\] wanted, \[16\] .*Choose another folder"):
         study_by(other)
     assert {file: file.read_bytes() for file in before} == before
     assert set(standing(settings)["state"]) == {"done"}  # nothing was lost
@@ -184,8 +185,23 @@ def blocks(photos, here, at_once):
     if not (here / "out" / "report.html").exists():
         shutil.copytree(photos, here / "data" / "train")
         (here / "study.yaml").write_text(FILE)
-        done = cli(*words_of("data", "study.yaml", "--folder", "out"))
-        assert done.returncode == 0, done.stdout + done.stderr
+        words = words_of("data", "study.yaml", "--folder", "out")
+        with pytest.MonkeyPatch.context() as patch:  # interrupted after an epoch of the second training
+            save, saved = RunFolder.save, []
+
+            def stop(*all, **more):
+                save(*all, **more)
+                saved.append(1)
+                if len(saved) == 3:
+                    raise KeyboardInterrupt
+
+            patch.setattr(RunFolder, "save", stop)
+            assert cli(*words).returncode == 130
+        told = cli("study", "--folder", "out", "--status", "--side", 2)
+        assert told.stdout.count("stopped") == 1 and "all     7     1        0        6" in told.stdout, told.stdout
+        assert "with 2 side by side" in told.stdout
+        done = cli("study", "--folder", "out")  # goes on
+        assert done.returncode == 0 and "2 of 8 runs are done already" in done.stdout, done.stdout + done.stderr
     return here
 
 
@@ -339,6 +355,7 @@ def test_a_dead_kernel_fails_its_run_and_not_the_study(photos, tmp_path):
     assert "Traceback" not in said and "kernel" in said.lower()
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_its_run_and_not_the_study(photos, tmp_path):
     "No file may grow beyond 20 kB: weights do not fit, the small files do."
 

@@ -227,7 +227,7 @@ def _known(places: dict[str, tuple[Path, Job]], folder: Path) -> dict[str, float
     return found | begun | {kind: sum(seconds) / len(seconds) for kind, seconds in done.items()}
 
 
-def minutes(settings: StudyRun) -> pd.DataFrame:  # block, runs, done, running, waiting, failed, minutes done, minutes left
+def minutes(settings: StudyRun) -> pd.DataFrame:  # block, runs, done, running, waiting, failed, minutes done, minutes left one after another
     "Where each block stands, and all of it; a run of several blocks counts in each and once in all."
     places, folder = places_of(settings), Path(settings.folder)
     known, lines = _known(places, folder), []
@@ -247,10 +247,10 @@ def minutes(settings: StudyRun) -> pd.DataFrame:  # block, runs, done, running, 
             left += max(0.0, known.get(kind_of(job), 0.0) - before)
         if not count["other"]:
             del count["other"]
-        told = f"{left / 60:.1f}{f' and {unknown} runs of unknown length' * bool(unknown)}"
         line = {"block": block, "runs": sum(count.values()), **count, "minutes done": round(past / 60, 1)}
-        lines.append({**line, "minutes left": told})
-    return pd.DataFrame(lines).fillna(0)
+        lines.append({**line, "minutes left": round(left / 60, 1), "of unknown length": unknown})
+    table = pd.DataFrame(lines).fillna(0)
+    return table if table["of unknown length"].any() else table.drop(columns="of unknown length")
 
 # %% ../../nbs/faces/8a_standing.ipynb #53796225
 def plan_of(job: Job, seconds: float = 1.0) -> Plan:
