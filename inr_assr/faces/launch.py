@@ -7,6 +7,7 @@ __all__ = ['ONE', 'IGNORED', 'end_with_parent', 'run_here', 'Task', 'run_on_slur
            'study_report', 'study_by']
 
 # %% ../../nbs/faces/90_launch.ipynb #799f713d
+import contextlib
 import dataclasses
 import json
 import os
@@ -100,7 +101,8 @@ def _process(place: Path, environment: dict, running: set, ending: threading.Eve
         code, lines = 1, [f"{error.strerror}: {place / 'output.txt'}"]
     if not ending.is_set() and state_of(place, job)["state"] not in ("done", "failed"):
         why = lines[-1] if lines and code > 0 else f"its process was ended by signal {-code}"
-        note(place, job, "failed", why=why)
+        with contextlib.suppress(InputError):  # not even that can be written: it stays 'stopped'
+            note(place, job, "failed", why=why)
 
 
 def _gpus() -> int:
