@@ -26,6 +26,7 @@ from inr_assr.faces.launch import study_by, study_report
 from inr_assr.foundations.errors import InputError
 from inr_assr.testing.results import read_rows
 from inr_assr.testing.statistics import method_names
+from inr_assr.training.runs import RunFolder
 
 TINY = ["encoder.blocks=1", "encoder.features=8", "decoder.hidden=[16]", "LTE.width=16", "recipe.patch=12"]
 
@@ -111,7 +112,7 @@ def test_a_report_holds_only_what_was_done_as_it_is_asked_for(photos, tmp_path):
     assert "TrainSimple_EDSR_LTE_seed0" not in set(reported(other)["run"])
     assert list(standing(other)["state"]) == ["done", "done", "other"]
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
-    with pytest.raises(InputError, match="done with other settings .options: .*Choose another folder"):
+    with pytest.raises(InputError, match=r"done with other settings .options.decoder.hidden: \[8\] wanted, \[16\] .*Choose another folder"):
         study_by(other)
     assert {file: file.read_bytes() for file in before} == before
     assert set(standing(settings)["state"]) == {"done"}  # nothing was lost
@@ -184,8 +185,23 @@ def blocks(photos, here, at_once):
     if not (here / "out" / "report.html").exists():
         shutil.copytree(photos, here / "data" / "train")
         (here / "study.yaml").write_text(FILE)
-        done = cli(*words_of("data", "study.yaml", "--folder", "out"))
-        assert done.returncode == 0, done.stdout + done.stderr
+        words = words_of("data", "study.yaml", "--folder", "out")
+        with pytest.MonkeyPatch.context() as patch:  # interrupted after an epoch of the second training
+            save, saved = RunFolder.save, []
+
+            def stop(*all, **more):
+                save(*all, **more)
+                saved.append(1)
+                if len(saved) == 3:
+                    raise KeyboardInterrupt
+
+            patch.setattr(RunFolder, "save", stop)
+            assert cli(*words).returncode == 130
+        told = cli("study", "--folder", "out", "--status", "--side", 2)
+        assert told.stdout.count("stopped") == 1 and "all     7     1        0        6" in told.stdout, told.stdout
+        assert "with 2 side by side" in told.stdout
+        done = cli("study", "--folder", "out")  # goes on
+        assert done.returncode == 0 and "2 of 8 runs are done already" in done.stdout, done.stdout + done.stderr
     return here
 
 
@@ -257,7 +273,7 @@ def test_a_dry_run_says_what_is_left_and_starts_nothing(blocks, tmp_path):
     "old, new, told",
     [
         ("decoders: [LTE]", "decoder: [LTE]", "'decoder' is not known. Did you mean 'decoders'?"),
-        ("    seeds: [0]", "    sede: [0]", "block 'widths and data': parameter: 'sede' is not known. Did you mean 'seeds'?"),
+        ("    seeds: [0]", "    seed: [0]", "block 'widths and data': parameter: 'seed' is not known. Did you mean 'seeds'?"),
         ("    seeds: [0]", "    folder: x", "block 'widths and data': folder holds for the whole study"),
         ("name: widths and data", "name: methods", "'methods' is there twice"),
         ("  - name: methods\n    decoders", "  - decoders", "number 1 has no name"),
@@ -279,7 +295,7 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path, old, new, tol
 
 LONG = [
     *("--decoders", "LIIF", "--epochs", 200, "--iterations", 30, "--batch", 2, "--scales", 2, "--profile", "ours"),
-    *("--device", "cpu", "--notebooks", ROOT / "nbs" / "runs"),
+    *("--side", 2, "--device", "cpu", "--notebooks", ROOT / "nbs" / "runs"),
     *(x for option in TINY for x in ("--option", option)),
 ]
 
@@ -294,7 +310,30 @@ def begun(words: list, folder: Path, before=lambda: None) -> tuple[subprocess.Po
     return running, psutil.Process(running.pid).children(recursive=True)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_run_notices_that_its_study_is_gone(tmp_path):
+    code = (
+        "import os, signal, subprocess, sys, time\n"
+        "run = 'from inr_assr.faces.launch import end_with_parent as e; e(); import subprocess as s; s.run([\"sleep\", \"99\"])'\n"
+        "child = subprocess.Popen([sys.executable, '-c', run], stdin=subprocess.PIPE)\n"
+        "import psutil\n"
+        "while not (below := psutil.Process(child.pid).children()): time.sleep(0.05)\n"
+        "print(child.pid, below[0].pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    for _ in range(50):
+        alive = [pid for pid in map(int, done.stdout.split()) if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+        if not alive:
+            break
+        time.sleep(0.1)
+    assert len(done.stdout.split()) == 2 and not alive
+
+
+SLOW = [pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGKILL, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, *SLOW])
 def test_children_end_with_the_study(photos, tmp_path, how):
     running, children = begun(["--data", photos, "--benchmarks", photos, *LONG], tmp_path)
     assert len(children) >= 2  # the run, and the kernel of its notebook
@@ -306,6 +345,7 @@ def test_children_end_with_the_study(photos, tmp_path, how):
     assert "stopped" in told.stdout, told.stdout + told.stderr
 
 
+@pytest.mark.slow
 def test_a_dead_kernel_fails_its_run_and_not_the_study(photos, tmp_path):
     running, children = begun(["--data", photos, "--benchmarks", photos, *LONG], tmp_path)
     kernel = next(child for child in children if "ipykernel" in " ".join(child.cmdline()))
@@ -315,6 +355,7 @@ def test_a_dead_kernel_fails_its_run_and_not_the_study(photos, tmp_path):
     assert "Traceback" not in said and "kernel" in said.lower()
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_its_run_and_not_the_study(photos, tmp_path):
     "No file may grow beyond 20 kB: weights do not fit, the small files do."
 

@@ -7,6 +7,7 @@ __all__ = ['ONE', 'IGNORED', 'end_with_parent', 'run_here', 'Task', 'run_on_slur
            'study_report', 'study_by']
 
 # %% ../../nbs/faces/90_launch.ipynb #799f713d
+import contextlib
 import dataclasses
 import json
 import os
@@ -55,7 +56,7 @@ def run_here(
     side: int = 1,  # how many at a time
 ) -> Iterator[Path]:  # as they end
     "Runs as processes of this machine."
-    gpus, slots, running = _gpus(), queue.SimpleQueue(), set()
+    gpus, slots, running, ending = _gpus(), queue.SimpleQueue(), set(), threading.Event()
     for slot in range(side):
         slots.put(slot)
 
@@ -66,7 +67,7 @@ def run_here(
         if gpus > 1:
             more["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)
         try:
-            _process(place, {**os.environ, **more}, running)
+            _process(place, {**os.environ, **more}, running, ending)
         finally:
             slots.put(slot)
         return place
@@ -76,12 +77,13 @@ def run_here(
         for future in as_completed([pool.submit(one, place) for place in places]):
             yield future.result()
     finally:
+        ending.set()  # interrupted, or all are done
         for process in list(running):
             process.stdin.close()
         pool.shutdown(cancel_futures=True)
 
 
-def _process(place: Path, environment: dict, running: set) -> None:
+def _process(place: Path, environment: dict, running: set, ending: threading.Event) -> None:
     "One run; where its process ends without a word, as on a full disk, that is noted as its failure."
     job = Job(**json.loads((place / "job.json").read_text(encoding="utf-8")))
     try:
@@ -89,15 +91,18 @@ def _process(place: Path, environment: dict, running: set) -> None:
             words = [sys.executable, "-c", ONE, str(place)]
             process = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=said, stderr=said)
             running.add(process)
+            if ending.is_set():
+                process.stdin.close()
             code = process.wait()
             running.discard(process)
             said.seek(0)
             lines = said.read().strip().splitlines()
     except OSError as error:
         code, lines = 1, [f"{error.strerror}: {place / 'output.txt'}"]
-    if state_of(place, job)["state"] not in ("done", "failed"):
+    if not ending.is_set() and state_of(place, job)["state"] not in ("done", "failed"):
         why = lines[-1] if lines and code > 0 else f"its process was ended by signal {-code}"
-        note(place, job, "failed", why=why)
+        with contextlib.suppress(InputError):  # not even that can be written: it stays 'stopped'
+            note(place, job, "failed", why=why)
 
 
 def _gpus() -> int:

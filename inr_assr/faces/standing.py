@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from ..data.pictures import PictureStore, write_demo_photos
+from ..data.pictures import PictureStore, find_pictures, write_demo_photos
 from .configuration import parse_options
 from .grid import Job, StudyRun, blocks_of, grid, recipe_of
 from .runner import run_notebook
@@ -53,14 +53,6 @@ def noted(place: Path) -> tuple[Job | None, dict]:  # what was asked for, and wh
     return (job := facts.pop("job")) and Job(**job), facts
 
 
-@functools.lru_cache(2)
-def _read(folders: tuple, valid: str, smallest: int) -> tuple[PictureStore, PictureStore, str]:
-    with tempfile.TemporaryDirectory() as folder:
-        data = [write_demo_photos(folder)[0] if name == "demo" else name for name in folders]
-        store = PictureStore.read(data, smallest, "data")
-    return (store, PictureStore.read(valid, 8, "valid"), "of their own") if valid else hold_out(store)
-
-
 def folders_of(job: Job) -> dict:  # data, valid
     "Where the pictures of a run lie."
 
@@ -72,9 +64,29 @@ def folders_of(job: Job) -> dict:  # data, valid
 
 def pictures_of(job: Job) -> tuple[PictureStore, PictureStore, str]:  # for training, for validation, and how they were split
     "The pictures of a run."
-    folders, chosen = folders_of(job), recipe_of(job.train)
-    store, held, source = _read(tuple(folders["data"]), folders["valid"], round(chosen.patch * chosen.scale_min))
+    store, held, source = _read(*_read_from(job))
     return store.drawn(job.train["data_count"], job.train["data_seed"]), held, source
+
+
+def _read_from(job: Job) -> tuple:  # folders, that of validation, least side, and which files there are
+    folders, chosen = folders_of(job), recipe_of(job.train)
+    every = [*(name for name in folders["data"] if name != "demo"), *([folders["valid"]] if folders["valid"] else [])]
+    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in find_pictures(every)]
+    return tuple(folders["data"]), folders["valid"], round(chosen.patch * chosen.scale_min), tuple(files)
+
+
+@functools.lru_cache(2)
+def _read(folders: tuple, valid: str, smallest: int, files: tuple) -> tuple[PictureStore, PictureStore, str]:
+    with tempfile.TemporaryDirectory() as folder:
+        data = [write_demo_photos(folder)[0] if name == "demo" else name for name in folders]
+        store = PictureStore.read(data, smallest, "data")
+    return (store, PictureStore.read(valid, 8, "valid"), "of their own") if valid else hold_out(store)
+
+
+@functools.lru_cache(4096)
+def _fingerprints(count: int, seed: int, *read_from) -> dict:
+    store, held, _ = _read(*read_from)
+    return {"data": store.drawn(count, seed).fingerprint(), "validation": held.fingerprint()}
 
 
 def _other_pictures(place: Path, job: Job) -> str:
@@ -84,10 +96,9 @@ def _other_pictures(place: Path, job: Job) -> str:
         return "data: in other folders than before, and the folder does not say which pictures they were"
     known = json.loads(file.read_text(encoding="utf-8"))
     try:
-        store, held, _ = pictures_of(job)
+        here = _fingerprints(job.train["data_count"], job.train["data_seed"], *_read_from(job))
     except InputError as error:
         return str(error)
-    here = {"data": store.fingerprint(), "validation": held.fingerprint()}
     return "; ".join(differences(here, {"data": known["data"], "validation": known["validation"].rpartition(", ")[0]}))
 
 
@@ -210,13 +221,13 @@ def _known(places: dict[str, tuple[Path, Job]], folder: Path) -> dict[str, float
         facts = state_of(place, job)
         if facts["state"] == "done" and "seconds" in facts:
             done.setdefault(kind_of(job), []).append(facts["seconds"])
-        elif job.train and facts["state"] in ("running", "stopped"):
+        elif job.train and facts["state"] != "other":
             logs = [log for log in map(pd.read_csv, place.rglob("model_states_*/log.csv")) if len(log)]
             begun |= {kind_of(job): float(log["seconds"].mean()) * recipe_of(job.train).epochs for log in logs}
     return found | begun | {kind: sum(seconds) / len(seconds) for kind, seconds in done.items()}
 
 
-def minutes(settings: StudyRun) -> pd.DataFrame:  # block, runs, done, running, waiting, failed, minutes done, minutes left
+def minutes(settings: StudyRun) -> pd.DataFrame:  # block, runs, done, running, waiting, failed, minutes done, minutes left one after another
     "Where each block stands, and all of it; a run of several blocks counts in each and once in all."
     places, folder = places_of(settings), Path(settings.folder)
     known, lines = _known(places, folder), []
@@ -236,10 +247,10 @@ def minutes(settings: StudyRun) -> pd.DataFrame:  # block, runs, done, running, 
             left += max(0.0, known.get(kind_of(job), 0.0) - before)
         if not count["other"]:
             del count["other"]
-        told = f"{left / 60:.1f}{f' and {unknown} runs of unknown length' * bool(unknown)}"
         line = {"block": block, "runs": sum(count.values()), **count, "minutes done": round(past / 60, 1)}
-        lines.append({**line, "minutes left": told})
-    return pd.DataFrame(lines).fillna(0)
+        lines.append({**line, "minutes left": round(left / 60, 1), "of unknown length": unknown})
+    table = pd.DataFrame(lines).fillna(0)
+    return table if table["of unknown length"].any() else table.drop(columns="of unknown length")
 
 # %% ../../nbs/faces/8a_standing.ipynb #53796225
 def plan_of(job: Job, seconds: float = 1.0) -> Plan:

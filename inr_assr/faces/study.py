@@ -62,7 +62,10 @@ def study(a) -> int:
     if a.status:
         print(standing(settings).to_string(index=False))
         print()
-        print(minutes(settings).to_string(index=False))
+        table, side = minutes(settings), settings.side
+        print(table.to_string(index=False))
+        left = table["minutes left"].iloc[-1]
+        print(f"left: {left:.1f} minutes one after another{f', {left / side:.1f} with {side} side by side' * (side > 1)}")
         return 0
     if a.dry_run:
         table, told = foresee(settings)
