@@ -39,7 +39,6 @@ from ..training.validation import Validation, hold_out
 from ..views.live import Progress, follow, summary
 from ..views.plots import Example
 
-
 # %% ../../nbs/faces/81_jobs.ipynb #02a75044
 def train_job(
     encoder: str,  # names, or members of the enums
@@ -66,7 +65,6 @@ def train_job(
     "Train, or go on with a training that was interrupted."
     words = encoder, decoder, recipe, data, valid, root, seed, encoder_options, decoder_options, keep_every, validate_on
     return launch(_train, *words, precision, dry, tensorboard, start, devices=devices, nodes=nodes, device=device)
-
 
 # %% ../../nbs/faces/81_jobs.ipynb #04e8bb0e
 def _train(
@@ -131,7 +129,6 @@ def _train(
     )
     return folder, log
 
-
 # %% ../../nbs/faces/81_jobs.ipynb #764eb80b
 def test_job(
     method: Method,
@@ -188,7 +185,9 @@ def test_job(
     table = pd.DataFrame(rows)
     table.attrs["damage"] = damage
     if table["value"].isna().all():
-        raise InputError(table["note"].iloc[0])
+        image, note = table[["image", "note"]].iloc[0]
+        general = table["image"].nunique() > 1 and table["note"].nunique() == 1  # the same of every picture
+        raise InputError(note if general or image in note else f"{image}: {note}")
     if old:
         print(f"{old} of {restored.total} pictures were measured before, in {out}")
     shown = means(table[table["metric"] == headline]).set_index("scale")
@@ -198,7 +197,6 @@ def test_job(
         images = part["image"].unique()
         print(f"left out: {images[0]}{f' and {len(images) - 1} more' if len(images) > 1 else ''}: {note}")
     return table
-
 
 # %% ../../nbs/faces/81_jobs.ipynb #be43a89e
 def mean_text(line: pd.Series) -> str:
@@ -286,7 +284,6 @@ def example_job(
         restored[method.run] = to_picture(method.restore(to_tensor(pair.lr, method.device), pair.hr.shape[:2]))
     return Example(name, scale_name(scale), pair.lr, pair.hr, restored, box)
 
-
 # %% ../../nbs/faces/81_jobs.ipynb #23113145
 def upscale_picture(
     model: ASSRModel,
@@ -310,7 +307,6 @@ def upscale_picture(
         if progress:
             progress.to(done)
     return out
-
 
 # %% ../../nbs/faces/81_jobs.ipynb #329ace06
 def upscale_job(

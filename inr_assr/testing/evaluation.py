@@ -38,7 +38,6 @@ from ..metrics.contract import METRICS
 from .profiles import PROFILES, Profile
 from .strategies import Strategy
 
-
 # %% ../../nbs/testing/66_evaluation.ipynb #28aaf6b3
 @dataclass(frozen=True)
 class Method:
@@ -138,7 +137,6 @@ class Method:
             }
         return {**own, "run": printable(self.run), "recipe": self.recipe, "seed": self.seed, **policies}
 
-
 # %% ../../nbs/testing/66_evaluation.ipynb #e0de2855
 def _pillow_part(part: Part) -> list[np.ndarray]:
     "Pillow's passes for a part of a picture: its weights for the whole; where some lie outside, the others share theirs."
@@ -164,7 +162,6 @@ def pixels_fingerprint(picture: np.ndarray) -> str:
     digest = hashlib.sha256(f"{picture.shape} {picture.dtype}".encode())
     digest.update(np.ascontiguousarray(picture))
     return digest.hexdigest()[:12]
-
 
 # %% ../../nbs/testing/66_evaluation.ipynb #1fea3675
 @functools.cache
@@ -198,7 +195,6 @@ def code_fingerprint() -> str:
 code_fingerprint()  # of what is imported now, not of what is edited later
 DEFAULT_METRICS = ("psnr_y", "psnr_rgb", "ssim_y")
 
-
 # %% ../../nbs/testing/66_evaluation.ipynb #3287a8b5
 @dataclass(frozen=True)
 class Restored:
@@ -210,7 +206,6 @@ class Restored:
     picture: Tensor | None  # (1, 3, H, W) in [0, 1]; None where there was nothing to restore, or it was done before
     done: int  # pictures so far
     total: int  # pictures in all
-
 
 # %% ../../nbs/testing/66_evaluation.ipynb #c8c97c51
 def evaluate(
@@ -276,18 +271,17 @@ def evaluate(
                     pair = read_pair(path, small[scale][path], scale[0], hr, lr)
                 else:
                     pair = make_pair(names[path], hr, scale, facts["lr"], rules.multiple)
+                image, start = to_tensor(pair.lr, method.device), time.perf_counter()
+                picture = self_ensemble(partial(cut, method.restore), image, pair.hr.shape[:2], facts["looks"])
+                seconds = round(time.perf_counter() - start, 4)
             except InputError as error:
                 rest = {"value": math.nan, "seconds": 0.0, "note": printable(str(error))}
                 rows = [{**facts, "metric": m.name, **rest} for m in measures]
                 yield Restored(rows, names[path], facts["scale"], None, done, len(paths) * len(scales))
                 continue
-            image, start = to_tensor(pair.lr, method.device), time.perf_counter()
-            picture = self_ensemble(partial(cut, method.restore), image, pair.hr.shape[:2], facts["looks"])
-            seconds = round(time.perf_counter() - start, 4)
             rows = _measure(measures, rules, found.kind, scale, picture, pair, image, facts["lr"])
             rows = [{**facts, **row, "seconds": seconds} for row in rows]
             yield Restored(rows, names[path], facts["scale"], picture, done, len(paths) * len(scales))
-
 
 # %% ../../nbs/testing/66_evaluation.ipynb #8da94638
 def _measure(measures, rules, kind, scale, picture, pair, image, lr) -> list[dict]:
@@ -328,7 +322,6 @@ def _kernel(rules: Profile, scale) -> str:
     "How LR is made where there are no files."
     source = rules.source(scale)
     return rules.elsewhere if source == "files" else source
-
 
 # %% ../../nbs/testing/66_evaluation.ipynb #c24c40da
 def _lr_source(found, root, rules, scale, hr_folder, lr_folder) -> Path | None:
