@@ -201,7 +201,7 @@ def _typed(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:  # and why a
     "Texts as numbers where numbers belong, and what files of earlier versions did not say."
     reasons, n = np.full(len(table), "", object), len(table)
     unsaid = {name: "" for name in TEXT if name not in table} | {"looks": "1", "seed": "nan", "seconds": "nan"}
-    table = table.assign(**{name: [text] * n for name, text in unsaid.items() if name not in table})
+    table = table.assign(**{name: pd.Series([text] * n, table.index, object) for name, text in unsaid.items() if name not in table})
     if "precision" in unsaid:  # there was one only
         table["precision"] = np.where(table["weights"] == "", "", "float32")
     for name in NUMBERS:
