@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from .benchmarks import BENCHMARKS, TRAINING_SETS, Benchmark, Download, PictureSet
-from .pairs import pair_up, read_pair
+from .pairs import pair_up, read_pair, repeated_stems
 from .pictures import find_pictures
 from ..foundations.errors import InputError, near
 from ..foundations.files import cache_folder, fetch, make_folder, sha256_of
@@ -188,6 +188,9 @@ def check(
         return pd.DataFrame([{"folder": str(chosen.place(root)), "file": "", "problem": str(error)}])
     if chosen.count and len(pictures) != chosen.count:
         tell(hr, f"{len(pictures)} pictures, {chosen.count} in full")
+    for stem, paths in repeated_stems(pictures).items():
+        names = " and ".join(repr(path.name) for path in paths)
+        tell(hr, f"{len(paths)} pictures are named {stem!r} but for their suffixes: {names}", paths[0].name)
     bad = {}
     for path in pictures:
         try:

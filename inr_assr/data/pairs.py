@@ -56,7 +56,6 @@ def make_pair(
     hr = np.ascontiguousarray(hr[: cut[0], : cut[1]])
     return Pair(name, KERNELS[check_choice("kernel", kernel, KERNELS)](hr, small), hr)
 
-
 # %% ../../nbs/data/47_pairs.ipynb #62790821
 def repeated_stems(paths: list[Path]) -> dict[str, list[Path]]:  # stem -> the files that share it, in their order
     "Files of a folder that differ in their suffixes only."
@@ -136,7 +135,6 @@ def check_sizes(
 
 ALIKE = 0.5  # see the table at the top: exchanged files have at most 0.30, true pairs at least 0.92
 
-
 # %% ../../nbs/data/47_pairs.ipynb #e1701ea0
 def alike(
     hr: np.ndarray,  # (H, W, 3) uint8, cut to what LR shows
@@ -174,7 +172,6 @@ def read_pair(
             f"LR: {lr_path.name!r} is not made from {hr_path.name!r}: they show different things (correlation {found:.2f})."
         )
     return Pair(hr_path.stem, lr, hr)
-
 
 # %% ../../nbs/data/47_pairs.ipynb #e67e3953
 def partners(

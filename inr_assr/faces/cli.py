@@ -12,7 +12,6 @@ import sys
 from . import data, study, tables  # noqa: F401 their commands are declared there
 from .commands import DEVICE, ENSEMBLE, MEMORY, POLICIES, argument, command, parse
 
-
 # %% ../../nbs/faces/88_cli.ipynb #1b944e02
 @command(
     "enlarge a picture, or all pictures of a folder",
@@ -60,7 +59,6 @@ def upscale(a) -> int:
     model = load_model(a.weights, pick_device(a.device), **policies)
     looks = 8 if a.ensemble else 1
     return 1 if upscale_job(model, a.input, a.output, a.scale, size, a.tiling, a.memory, looks)[1] else 0
-
 
 # %% ../../nbs/faces/88_cli.ipynb #b856aaf0
 @command(
@@ -144,7 +142,6 @@ def test(a) -> int:
     rows = test_job(method, a.benchmark, a.data, scales, *told)
     left_out = rows.groupby(["scale", "image"])["value"].count().eq(0).any()
     return 1 if left_out or rows.attrs["damage"] else 0  # 1: a picture is left out, or ROWS had damaged lines
-
 
 # %% ../../nbs/faces/88_cli.ipynb #01a3ae14
 def trained(a):
@@ -292,7 +289,6 @@ def profiles(a) -> int:
         print(f"{name:10s} {PROFILES[name].hash}  {PROFILES[name].about}")
     return 0
 
-
 # %% ../../nbs/faces/88_cli.ipynb #499bd61d
 @command("list the metrics: unit, direction, range, channel, smallest picture, source")
 def metrics(a) -> int:
@@ -334,7 +330,6 @@ def models(a) -> int:
     for name in WEIGHTS:
         print(f"  {name}: {WEIGHTS[name]['about']}")
     return 0
-
 
 # %% ../../nbs/faces/88_cli.ipynb #e4fe5a73
 @command(

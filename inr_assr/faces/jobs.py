@@ -200,7 +200,9 @@ def test_job(
     table = pd.DataFrame(rows)
     table.attrs["damage"] = damage
     if table["value"].isna().all():
-        raise InputError(table["note"].iloc[0])
+        image, note = table[["image", "note"]].iloc[0]
+        general = table["image"].nunique() > 1 and table["note"].nunique() == 1  # the same of every picture
+        raise InputError(note if general or image in note else f"{image}: {note}")
     if old:
         print(f"{old} of {restored.total} pictures were measured before, in {out}")
     shown = means(table[table["metric"] == headline]).set_index("scale")
@@ -297,7 +299,6 @@ def example_job(
         restored[method.run] = to_picture(method.restore(to_tensor(pair.lr, method.device), pair.hr.shape[:2]))
     return Example(name, scale_name(scale), pair.lr, pair.hr, restored, box)
 
-
 # %% ../../nbs/faces/81_jobs.ipynb #91771408
 def is_pattern(place) -> bool:
     "Is a place a pattern with names in braces, or a function?"
@@ -350,7 +351,6 @@ def upscale_picture(
         if progress:
             progress.to(done)
     return out
-
 
 # %% ../../nbs/faces/81_jobs.ipynb #329ace06
 def upscale_job(

@@ -13,7 +13,6 @@ ROWS = argument("rows", nargs="+", metavar="ROWS", help="results files, or folde
 FORMAT = argument("--format", choices=("markdown", "html", "latex"), default="markdown", help="default: markdown")
 OUT = argument("--out", metavar="FILE", help="where it goes (default: the screen)")
 
-
 # %% ../../nbs/faces/87_tables.ipynb #433e2f20
 @command(
     "make one self-contained HTML page from results files",
@@ -36,7 +35,6 @@ def report(a) -> int:
     rows, page = report_by(ReportRun(a.rows, a.title, a.metric, a.weights, a.picture, a.scale, a.out))
     print(page)
     return 1 if rows.attrs["damage"] else 0
-
 
 # %% ../../nbs/faces/87_tables.ipynb #83bed05e
 def put(text: str, out: str | None) -> None:
@@ -88,7 +86,6 @@ def compare(a) -> int:
             for name in place.methods[1:]:
                 print(place.between(name, a.baseline).say())
     return 1 if damage else 0
-
 
 # %% ../../nbs/faces/87_tables.ipynb #ae6bcba1
 @command(

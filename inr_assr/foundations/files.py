@@ -19,7 +19,6 @@ from pathlib import Path
 
 from .errors import InputError, check_number
 
-
 # %% ../../nbs/foundations/02_files.ipynb #d27d84ce
 def path_from(
     pattern: str | Path | Callable,  # "{encoder}/{seed}", or a function that takes some of the names (or **names)
@@ -93,7 +92,6 @@ def file_name(
         return safe
     return f"{safe or '_'}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:6]}"
 
-
 # %% ../../nbs/foundations/02_files.ipynb #4cacf978
 class Resuming:
     "A downloader for pooch that goes on where it stopped."
@@ -157,7 +155,6 @@ class Resuming:
             if self.part.stat().st_size < have + coming:
                 raise requests.ConnectionError("broken off")
 
-
 # %% ../../nbs/foundations/02_files.ipynb #d0356480
 def cache_folder() -> Path:
     "The user's cache folder for this package; `INR_ASSR_CACHE` names another."
@@ -170,7 +167,6 @@ def sha256_of(path: str | Path) -> str:
     "The SHA-256 of a file, in hexadecimal."
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
 
 # %% ../../nbs/foundations/02_files.ipynb #a9eff57b
 def fetch(

@@ -39,7 +39,6 @@ from ..metrics.contract import METRICS
 from .profiles import PROFILES, Profile
 from .strategies import Strategy
 
-
 # %% ../../nbs/testing/66_evaluation.ipynb #28aaf6b3
 @dataclass(frozen=True)
 class Method:
@@ -169,7 +168,6 @@ def pixels_fingerprint(picture: np.ndarray) -> str:
     digest.update(np.ascontiguousarray(picture))
     return digest.hexdigest()[:12]
 
-
 # %% ../../nbs/testing/66_evaluation.ipynb #1fea3675
 @functools.cache
 def commit() -> str:
@@ -202,7 +200,6 @@ def code_fingerprint() -> str:
 code_fingerprint()  # of what is imported now, not of what is edited later
 DEFAULT_METRICS = ("psnr_y", "psnr_rgb", "ssim_y")
 
-
 # %% ../../nbs/testing/66_evaluation.ipynb #3287a8b5
 @dataclass(frozen=True)
 class Restored:
@@ -214,7 +211,6 @@ class Restored:
     picture: Tensor | None  # (1, 3, H, W) in [0, 1]; None where there was nothing to restore, or it was done before
     done: int  # pictures so far
     total: int  # pictures in all
-
 
 # %% ../../nbs/testing/66_evaluation.ipynb #c8c97c51
 def evaluate(
@@ -280,14 +276,14 @@ def evaluate(
                     pair = read_pair(path, small[scale][path], scale[0], hr, lr)
                 else:
                     pair = make_pair(names[path], hr, scale, facts["lr"], rules.multiple)
+                image, start = to_tensor(pair.lr, method.device), time.perf_counter()
+                picture = self_ensemble(partial(cut, method.restore), image, pair.hr.shape[:2], facts["looks"])
+                seconds = round(time.perf_counter() - start, 4)
             except InputError as error:
                 rest = {"value": math.nan, "seconds": 0.0, "note": printable(str(error))}
                 rows = [{**facts, "metric": m.name, **rest} for m in measures]
                 yield Restored(rows, names[path], facts["scale"], None, done, len(paths) * len(scales))
                 continue
-            image, start = to_tensor(pair.lr, method.device), time.perf_counter()
-            picture = self_ensemble(partial(cut, method.restore), image, pair.hr.shape[:2], facts["looks"])
-            seconds = round(time.perf_counter() - start, 4)
             rows = _measure(measures, rules, found.kind, scale, picture, pair, image, facts["lr"])
             rows = [{**facts, **row, "seconds": seconds} for row in rows]
             picture = picture if picture.isfinite().all() else None  # there is none to show or to save
@@ -336,7 +332,6 @@ def _kernel(rules: Profile, scale) -> str:
     "How LR is made where there are no files."
     source = rules.source(scale)
     return rules.elsewhere if source == "files" else source
-
 
 # %% ../../nbs/testing/66_evaluation.ipynb #c24c40da
 def _lr_source(found, root, rules, scale, hr_folder, lr_folder) -> Path | None:

@@ -20,7 +20,6 @@ from ..foundations.errors import InputError
 from ..foundations.files import file_name, write_whole
 from .rows import COLUMNS, KEY, LEAST, NAMES, TEXT, check_results_path, read_file, say, set_aside  # noqa: F401
 
-
 # %% ../../nbs/testing/67_results.ipynb #503bbb3c
 def read_rows(
     *paths: str | Path,  # files, or folders that are searched for rows*.csv and rows*.parquet
@@ -34,14 +33,9 @@ def read_rows(
                 raise InputError(f"results: no rows*.csv or rows*.parquet in {str(path)!r}.")
         files += inner if path.is_dir() else [path]
     for file in files:
-        table, bad_lines = read_file(file)
-        damage += set_aside(file, bad_lines)
-        unknown = int((table["hr_pixels"].eq("") & table["note"].eq("")).sum())
-        if unknown:
-            say(
-                f"note: {str(file)!r} does not say of which pictures {unknown} of its {len(table)} values are: they are of unknown pictures, and not reused."
-            )
+        table, sentences = _read_and_tell(file)
         tables.append(table)
+        damage += sentences
     rows = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
     if rows.empty:
         raise InputError(
@@ -55,6 +49,17 @@ def read_rows(
     rows.attrs["damage"] = damage
     return rows
 
+
+def _read_and_tell(file: Path) -> tuple[pd.DataFrame, list[str]]:
+    "The rows of a file, which may be none; what is damaged or unknown about them is said."
+    table, bad_lines = read_file(file)
+    sentences = set_aside(file, bad_lines)
+    unknown = int((table["hr_pixels"].eq("") & table["note"].eq("")).sum())
+    if unknown:
+        say(
+            f"note: {str(file)!r} does not say of which pictures {unknown} of its {len(table)} values are: they are of unknown pictures, and not reused."
+        )
+    return table, sentences
 
 # %% ../../nbs/testing/67_results.ipynb #0879a459
 def results_file(
@@ -125,8 +130,8 @@ def measured_in(
 ) -> Callable[[dict], list[dict] | None]:  # facts of a picture's rows -> its rows, if all metrics are there
     "What a results file holds already: of the same pixels, by the same weights, protocol and code."
     there, same = {}, [name for name in KEY if name != "metric"] + ["version", "code"]
-    if Path(path).exists() and len(read_file(Path(path))[0]):
-        rows = read_rows(path)
+    if Path(path).exists():
+        rows, _ = _read_and_tell(Path(path))
         rows = rows[(rows["note"] == "") & (rows["hr_pixels"] != "")]  # what could not be measured is tried again
         for row in rows.to_dict("records"):
             there.setdefault(tuple(str(row[name]) for name in same), {})[row["metric"]] = row
@@ -136,7 +141,6 @@ def measured_in(
         return [found[metric] for metric in metrics] if all(metric in found for metric in metrics) else None
 
     return have
-
 
 # %% ../../nbs/testing/67_results.ipynb #765feaa3
 def scale_order(scales) -> list[str]:
@@ -178,7 +182,6 @@ def table_of(
     table = averages.pivot(index="run", columns=column, values="mean")
     return table.reindex(index=averages["run"].unique(), columns=averages[column].unique())
 
-
 # %% ../../nbs/testing/67_results.ipynb #67a00002
 _RUN = ["run", "known", "profile", "profile_hash"]
 _MEAN = [*_RUN, "weights", "benchmark", "scale", "metric"]
@@ -217,6 +220,8 @@ def distinguish_runs(
         several = texts.groupby(group)[column].transform("nunique") > 1
         if several.any():
             chosen = texts["run"].isin(texts["run"][several])
+            if column == "known":  # the others keep their name
+                chosen &= texts[column] == ""
             values = texts[column].where(texts[column] != "", "unknown" if column in ("known", "code") else "none")
             suffix[chosen] += ", " + values[chosen].map(word.format)
     if (suffix == "").all():

@@ -71,8 +71,7 @@ KEY = [
 LEAST = ["run", "benchmark", "scale", "profile", "image", "metric", "value"]  # what any results file says
 NUMBERS = ("seed", "looks", "value", "seconds")
 TEXT = [name for name in COLUMNS if name not in NUMBERS]
-NAMES = [name for name in KEY if name not in ("hr_pixels", "lr_pixels")]  # what a row measures, by names alone
-
+NAMES = [name for name in KEY if name not in ("kind", "hr_pixels", "lr_pixels")]  # what a row measures, by names alone
 
 # %% ../../nbs/testing/6a_rows.ipynb #6a000006
 def check_results_path(path: str | Path) -> Path:
@@ -88,7 +87,6 @@ def check_results_path(path: str | Path) -> Path:
                 "results: Parquet needs pyarrow; pip install 'inr_assr[parquet]', or write .csv."
             ) from None
     return path
-
 
 # %% ../../nbs/testing/6a_rows.ipynb #6a000008
 def say(text: str) -> None:
@@ -114,7 +112,6 @@ def set_aside(path: Path, bad_lines: list[tuple[int, str, str]]) -> list[str]:  
     for sentence in [*sentences[:10], *[f"results: and {len(sentences) - 10} more lines."] * (len(sentences) > 10)]:
         say(sentence)
     return sentences
-
 
 # %% ../../nbs/testing/6a_rows.ipynb #6a000009
 def read_file(path: Path) -> tuple[pd.DataFrame, list[tuple[int, str, str]]]:  # (line number, line, reason)
@@ -142,7 +139,6 @@ def read_file(path: Path) -> tuple[pd.DataFrame, list[tuple[int, str, str]]]:  #
     bad_lines[1:] = sorted([*bad_lines[1:], *((numbers[i], lines[i], reasons[i]) for i in wrong)])
     return table[reasons == ""].reset_index(drop=True), bad_lines
 
-
 # %% ../../nbs/testing/6a_rows.ipynb #6a00000a
 def _parse_csv(text: str) -> tuple[list[int], list[str], pd.DataFrame, list[tuple[int, str, str]]]:
     "Line numbers, lines and texts of whole rows; header and broken lines with the reason."
@@ -150,53 +146,77 @@ def _parse_csv(text: str) -> tuple[list[int], list[str], pd.DataFrame, list[tupl
     if not text.strip():
         return [], [], pd.DataFrame(columns=list(COLUMNS), dtype=str), []
     header, bad_lines = next(csv.reader(lines[:1])), [(1, lines[0], "")]
-    numbers, kept, records, at = [], [], [], 1
+    numbers, kept, records, at, no_text = [], [], [], 1, "\0" in text or not _is_utf8(text)
     while at < len(lines):
-        first, line, at = at, lines[at], at + 1
-        ends = first + 1
-        while line.count('"') % 2 and ends < min(first + 20, len(lines)):  # a line break within quotes
-            line, ends = f"{line}\n{lines[ends]}", ends + 1
-        if line.count('"') % 2:
-            line = lines[first]
-        else:
-            at = ends
-        fields = next(csv.reader([line]), []) if '"' in line else line.split(",")
+        number, line, fields, at = at + 1, lines[at], None, at + 1
+        if '"' in line:
+            fields, line, at = _quoted(lines, number - 1)
+        elif line:
+            fields = line.split(",")
         if not line:
             continue
-        if "\0" in line or any("\udc80" <= c <= "\udcff" for c in line if c > "\ud7ff"):
-            bad_lines.append((first + 1, line, "it holds bytes that are no text"))
-        elif len(fields) != len(header) or line.count('"') % 2:
-            bad_lines.append((first + 1, line, f"it has {len(fields)} fields, not {len(header)}"))
+        if no_text and ("\0" in line or not _is_utf8(line)):
+            bad_lines.append((number, line, "it holds bytes that are no text"))
+        elif fields is None:
+            bad_lines.append((number, line, "a quotation mark has no partner"))
+        elif len(fields) != len(header):
+            bad_lines.append((number, line, f"it has {len(fields)} fields, not {len(header)}"))
         else:
-            numbers.append(first + 1), kept.append(line), records.append(fields)
+            numbers.append(number), kept.append(line), records.append(fields)
     columns = zip(*records, strict=True) if records else [()] * len(header)
     return numbers, kept, pd.DataFrame(dict(zip(header, map(list, columns), strict=True)), dtype=object), bad_lines
 
-
 # %% ../../nbs/testing/6a_rows.ipynb #6a00000b
+def _is_utf8(text: str) -> bool:
+    "Is it free of bytes that could not be decoded?"
+    try:
+        return bool(text.encode()) or not text
+    except UnicodeEncodeError:
+        return False
+
+
+def _quoted(lines: list[str], at: int) -> tuple[list[str] | None, str, int]:  # fields, text, where the next begins
+    "A row with quotation marks, which may hold line breaks; no fields where one mark has no partner."
+    line = lines[at]
+    for end in range(at + 1, min(at + 20, len(lines)) + 1):
+        if line.count('"') % 2 == 0:
+            return next(csv.reader([line]), []), line, end
+        line = "\n".join(lines[at : end + 1])
+    return None, lines[at], at + 1
+
+
+def _numbers(texts: pd.Series) -> tuple[np.ndarray, np.ndarray]:  # values, and which texts are no number
+    "Texts as numbers, exactly; NaN where they are none."
+
+    def number(text: str) -> float | None:
+        try:
+            return None if "_" in text else float(text)
+        except ValueError:
+            return None
+
+    values = [number(text) for text in texts]
+    return np.array([np.nan if v is None else v for v in values], float), np.array([v is None for v in values], bool)
+
+
 def _typed(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:  # and why a row cannot be used; "" where it can
     "Texts as numbers where numbers belong, and what files of earlier versions did not say."
     reasons, n = np.full(len(table), "", object), len(table)
     unsaid = {name: "" for name in TEXT if name not in table} | {"looks": "1", "seed": "nan", "seconds": "nan"}
-    table = table.assign(**{name: [text] * n for name, text in unsaid.items() if name not in table})
+    table = table.assign(**{name: pd.Series([text] * n, table.index, object) for name, text in unsaid.items() if name not in table})
     if "precision" in unsaid:  # there was one only
         table["precision"] = np.where(table["weights"] == "", "", "float32")
     for name in NUMBERS:
-        texts = table[name].str.strip()
-        values = pd.to_numeric(texts.where(~texts.isin(["nan", "NaN", "<NA>"]), "nan"), errors="coerce").astype(float)
-        wrong = values.isna() & ~texts.str.lower().isin(["nan", "<na>"] + [""] * (name in ("seed", "seconds")))
+        unsaid_too = {"": "nan"} if name in ("seed", "seconds") else {}
+        values, wrong = _numbers(table[name].replace({"<NA>": "nan"} | unsaid_too))
         if name in ("seed", "looks"):
-            wrong |= values.notna() & (values % 1 != 0)
-        if name == "looks":
-            wrong |= values.isna()
+            wrong |= ~np.isnan(values) & (values % 1 != 0) | (np.isnan(values) & (name == "looks"))
         kind = "whole number" if name in ("seed", "looks") else "number"
-        reasons[wrong & (reasons == "")] = [
-            f"{name} {text!r} is no {kind}" for text in table[name][wrong & (reasons == "")]
-        ]
-        exact = np.array([float(t) if good else np.nan for t, good in zip(texts, values.notna(), strict=True)], float)
-        table[name] = exact
+        new = wrong & (reasons == "")
+        reasons[new] = [f"{name} {text!r} is no {kind}" for text in table[name][new]]
+        table[name] = values
     torn = ~table["code"].str.fullmatch("[0-9a-f]{10}|") | (table["hr_pixels"].ne("") & table["code"].eq(""))
-    reasons[torn & (reasons == "")] = [f"code {text!r} is cut off" for text in table["code"][torn & (reasons == "")]]
+    new = torn.to_numpy(bool) & (reasons == "")
+    reasons[new] = [f"code {text!r} is cut off" for text in table["code"][new]]
     good = reasons == ""
     table["seed"] = table["seed"].where(good).astype("Int64")
     table["looks"] = table["looks"].where(good, 1).fillna(1).astype(int)

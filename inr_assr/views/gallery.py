@@ -26,7 +26,6 @@ from ..testing.results import distinguish_runs, means, scale_order
 from .plots import STYLE, Chart, Example, colours_of, crop_psnr, cut, error_map, label_of
 from .tables import DIGITS
 
-
 # %% ../../nbs/views/76_gallery.ipynb #eb7c1fd1
 def worst(
     rows: pd.DataFrame,
@@ -55,7 +54,6 @@ def worst(
         if table.empty:
             raise InputError(f"worst: {run!r} and {against!r} have no picture in common.")
     return table.sort_values(by, ascending=upwards, kind="stable").head(count).reset_index(drop=True)
-
 
 # %% ../../nbs/views/76_gallery.ipynb #531e280f
 def look_in(
@@ -94,7 +92,6 @@ def hardest(
     sums = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
     top, left = np.unravel_index(sums.argmax(), sums.shape)
     return int(top), int(left), height, width
-
 
 # %% ../../nbs/views/76_gallery.ipynb #01ad24d3
 def worst_pictures(
@@ -141,7 +138,6 @@ def worst_pictures(
                 axis.axis("off")
     return figure
 
-
 # %% ../../nbs/views/76_gallery.ipynb #eec2b94c
 def quality_of(
     rows: pd.DataFrame,
@@ -168,7 +164,6 @@ def front(
     beaten = (quality[None] >= quality[:, None]) & (cost[None] <= cost[:, None])
     strictly = (quality[None] > quality[:, None]) | (cost[None] < cost[:, None])
     return ~(beaten & strictly).any(1)
-
 
 # %% ../../nbs/views/76_gallery.ipynb #c8e25245
 def cost_chart(
@@ -206,7 +201,6 @@ def cost_chart(
         _label(figure, axis, {run: (cost[run], quality[run]) for run in points})
     return figure
 
-
 # %% ../../nbs/views/76_gallery.ipynb #097fcbc8
 def _label(figure: Chart, axis, points: dict[str, tuple[float, float]]) -> None:
     "Names beside points, each where it covers no other name, no point and no edge."
@@ -233,7 +227,6 @@ def _label(figure: Chart, axis, points: dict[str, tuple[float, float]]) -> None:
             if other is not best:
                 other[2].remove()
         dots.append(box)
-
 
 # %% ../../nbs/views/76_gallery.ipynb #9c96b821
 def over_scale(
@@ -277,7 +270,6 @@ def over_scale(
                 | {"low": low, "high": high, "pictures": len(both), "left_out": len(wide) - len(both)}
             )
     return pd.DataFrame(lines)
-
 
 # %% ../../nbs/views/76_gallery.ipynb #a292241e
 TICKS = (1, 1.5, 2, 3, 4, 6, 8, 12, 18, 24, 30)

@@ -24,7 +24,6 @@ from .tables import DIGITS
 # %% ../../nbs/views/77_paper.ipynb #4ceb3b10
 DAGGER = "†"
 
-
 # %% ../../nbs/views/77_paper.ipynb #0215cea2
 @dataclass(frozen=True)
 class PaperTable:
@@ -119,7 +118,6 @@ class PaperTable:
             lines.append([encoder, method + (f" {DAGGER}" if copied else ""), *cells])
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{self.caption}\n"
 
-
 # %% ../../nbs/views/77_paper.ipynb #6c9d5c0d
 def _escaped(text: str) -> str:
     "Text for LaTeX."
@@ -148,7 +146,6 @@ def _rules(line: str) -> list[str]:
             rules.append(rf"\cmidrule(lr){{{column}-{column + wide - 1}}}")
         column += wide
     return rules
-
 
 # %% ../../nbs/views/77_paper.ipynb #d8d0146d
 def paper_table(
@@ -190,7 +187,6 @@ def paper_table(
                     )
     return PaperTable(cells, marks, is_copied, digits, _caption(told, copied, profile))
 
-
 # %% ../../nbs/views/77_paper.ipynb #3485308e
 def _copied(told: pd.DataFrame, profile: str, others: bool) -> pd.DataFrame:
     "Published values of the measured methods, and of others on their encoders, for the columns of the table."
@@ -216,7 +212,6 @@ def _copied(told: pd.DataFrame, profile: str, others: bool) -> pd.DataFrame:
         for row in copied.itertuples()
     ]
     return copied
-
 
 # %% ../../nbs/views/77_paper.ipynb #a8a71b1d
 def _cells(told: pd.DataFrame, copied: pd.DataFrame, trained_to: float) -> tuple[pd.DataFrame, list[bool]]:
@@ -256,7 +251,6 @@ def _add(lines: dict, copied: pd.DataFrame, encoder: str, decoder: str, column) 
     for method in found["method"].unique():
         values = {column(r.benchmark, r.scale): r.value for r in found[found["method"] == method].itertuples()}
         lines.setdefault((encoder, method, True), values)
-
 
 # %% ../../nbs/views/77_paper.ipynb #0d30c9b5
 def _caption(told: pd.DataFrame, copied: pd.DataFrame, profile: str) -> str:

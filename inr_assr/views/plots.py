@@ -20,7 +20,6 @@ from ..foundations.errors import InputError
 from ..metrics.contract import METRICS
 from ..testing.results import distinguish_runs, means, scale_order, table_of
 
-
 # %% ../../nbs/views/70_plots.ipynb #da563f0e
 class Chart(Figure):
     "A figure that Jupyter shows by itself, small enough to be kept in a notebook: lines as PNG, photos as JPEG."
@@ -72,7 +71,6 @@ def label_of(metric: str) -> str:
     name = known.name.rsplit("_", 1)[0].upper().replace("_", "-")
     return f"{name} on {known.channel}" + (f" ({known.unit})" if known.unit else "")
 
-
 # %% ../../nbs/views/70_plots.ipynb #686185a4
 def curves(
     rows: pd.DataFrame,
@@ -110,7 +108,6 @@ def curves(
         above[-1].set_xticks(scales, table.index)
         above[-1].minorticks_off()
     return figure
-
 
 # %% ../../nbs/views/70_plots.ipynb #0a832e69
 @dataclass(frozen=True)
@@ -167,7 +164,6 @@ def crop_psnr(picture: np.ndarray, truth: np.ndarray) -> float:
     mse = np.mean((picture.astype(float) - truth) ** 2)
     return float("inf") if mse == 0 else float(10 * np.log10(255**2 / mse))
 
-
 # %% ../../nbs/views/70_plots.ipynb #47ccbd00
 def crops(
     example: Example,
@@ -199,7 +195,6 @@ def crops(
             axes[0, k].set_title(f"{run}\n{crop_psnr(part, truth):.2f} dB (this crop)", fontsize=8)
             axes[1, k].imshow(error_map(part, truth), interpolation="nearest")
     return figure
-
 
 # %% ../../nbs/views/70_plots.ipynb #98919483
 def training_curves(

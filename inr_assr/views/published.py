@@ -62,7 +62,6 @@ def measured_as(table: pd.DataFrame, profile: str) -> pd.Series:
     "Which published values were measured as a profile does."
     return table["profiles"].str.split().map(lambda names: profile in names).astype(bool)
 
-
 # %% ../../nbs/views/75_published.ipynb #998fc378
 def published(
     encoder: str | None = None,  # "EDSR-baseline" (or EDSR), "RDN", "SwinIR", ...; "none" for bicubic
@@ -89,7 +88,6 @@ def published(
     if scale is not None:
         table = table[table["scale"] == scale_name(scale)]
     return table.reset_index(drop=True)
-
 
 # %% ../../nbs/views/75_published.ipynb #8094e831
 def _foreign(row) -> str:
@@ -124,7 +122,6 @@ def _metric_at(metric: str, profile: str, benchmark: str) -> str:
     kind = BENCHMARKS[benchmark].kind if benchmark in BENCHMARKS else "BENCHMARK"
     channel = PROFILES[profile].headline[kind].rsplit("_", 1)[1] if profile in PROFILES else "y"
     return METRICS[f"{metric}_{channel}" if f"{metric}_{channel}" in METRICS else metric].name
-
 
 # %% ../../nbs/views/75_published.ipynb #68e170a6
 def beside(

@@ -28,7 +28,6 @@ from .plots import Example, as_image, as_svg, busiest, crop_psnr, curves, cut, e
 from .published import beside
 from .tables import scale_table, score_table
 
-
 # %% ../../nbs/views/79_report.ipynb #5232a681
 def machine() -> dict[str, str]:
     "What this ran on."
@@ -64,7 +63,6 @@ class Report:
     facts: dict[str, dict] = field(default_factory=dict)  # heading -> name -> value
     metric: str = "psnr_y"
 
-
 # %% ../../nbs/views/79_report.ipynb #1e0a7451
 CSS = """
 :root { --ink: #1b2430; --soft: #5b6675; --line: #dfe4ea; --paper: #ffffff; --mist: #f5f7f9; --accent: #0b5cad; --warn: #fff6dd; }
@@ -91,7 +89,6 @@ a { color: var(--accent); } .button { display: inline-block; border: 1px solid v
 @media (max-width: 560px) { .tiles { grid-template-columns: repeat(2, 1fr); } h1 { font-size: 1.5rem; } dl { grid-template-columns: 1fr; } dt { margin-top: .3em; } }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --soft: #9aa6b5; --line: #313a46; --paper: #14181e; --mist: #1d232b; --accent: #6fb1ff; --warn: #3a3014; } .chart { padding: 8px; } }
 """
-
 
 # %% ../../nbs/views/79_report.ipynb #9acb48a2
 def _tiles(example: Example) -> str:
@@ -126,7 +123,6 @@ def _slider(example: Example, before: str, after: str) -> str:
         f'<input type="range" min="0" max="100" value="50" aria-label="share of {a}" oninput="this.parentNode.style.setProperty(\'--at\', this.value + \'%\')">'
         f'<div class="names soft"><span>&#9664; {a}</span><span>{html.escape(example.name)}, x{example.scale}</span><span>{b} &#9654;</span></div></div>'
     )
-
 
 # %% ../../nbs/views/79_report.ipynb #d232bedf
 def _table(style, name: str) -> str:
@@ -182,7 +178,6 @@ def published_html(rows: pd.DataFrame) -> str:
         "Means beside what papers printed under the same protocol."
     )
     return "<h3>Beside published values</h3>" + _table(style, f"p{_name(rows)}")
-
 
 # %% ../../nbs/views/79_report.ipynb #5095c723
 def report_html(report: Report) -> str:

@@ -59,7 +59,6 @@ def score_table(
     caption += f"; {left} values left out: could not be measured" if left else ""
     return _styled(table, caption, {column: (known.better, DIGITS[known.unit]) for column in table})
 
-
 # %% ../../nbs/views/71_tables.ipynb #e84df093
 def scale_table(
     rows: pd.DataFrame,
