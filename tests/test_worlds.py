@@ -215,7 +215,8 @@ def test_a_killed_process_takes_the_other_along(pair):
     assert "devices: process 2 of 2 has ended (signal 9); the same command goes on" in error
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_when_the_first_is_killed_the_others_end_silently(number, pair):
     trains(pair)
     os.kill(pair.pid, number)
