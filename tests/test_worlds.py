@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -65,7 +66,9 @@ def test_one_process_in_a_slurm_job_and_a_shell_on_a_node_need_no_srun(photos, t
 
 def test_two_machines_are_named_in_the_command(slurm):
     slurm(**JOB)
-    with pytest.raises(InputError, match="Use: srun --nodes=2 --ntasks-per-node=4 .*#SBATCH --nodes=2 --ntasks-per-node=4"):
+    with pytest.raises(
+        InputError, match="Use: srun --nodes=2 --ntasks-per-node=4 .*#SBATCH --nodes=2 --ntasks-per-node=4"
+    ):
         check_slurm(4, 2)
 
 
@@ -73,7 +76,9 @@ def test_torchrun_with_another_number_is_one_line(monkeypatch):
     for key, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(key, value)
     assert processes() == processes(2) == (2, 1)
-    with pytest.raises(InputError, match="4 processes are asked for, but torchrun started 2 on each of 1 machines. Use: torchrun"):
+    with pytest.raises(
+        InputError, match="4 processes are asked for, but torchrun started 2 on each of 1 machines. Use: torchrun"
+    ):
         processes(4)
 
 
@@ -111,7 +116,9 @@ def test_a_process_that_waits_in_vain_ends_in_time_and_in_one_line(tmp_path):
 def test_what_goes_wrong_in_starting_is_one_line(monkeypatch):
     import lightning_fabric
 
-    monkeypatch.setattr(lightning_fabric.Fabric, "launch", lambda *a: (_ for _ in ()).throw(ValueError("Lightning's\nwords")))
+    monkeypatch.setattr(
+        lightning_fabric.Fabric, "launch", lambda *a: (_ for _ in ()).throw(ValueError("Lightning's\nwords"))
+    )
     with pytest.raises(InputError, match=r"^devices: 2 processes did not come together \(Lightning's\)$"):
         launch(print, devices=2, device="cpu")
 
@@ -166,7 +173,18 @@ def test_every_decoder_takes_with_two_processes_the_step_of_one(tmp_path):
 @pytest.fixture
 def pair(photos, tmp_path):
     "Two processes that train, in a session of their own, as a terminal would have them."
-    words = ["inr-assr", *map(str, WORDS), "--epochs", "500", "--data", str(photos), "--root", str(tmp_path), "--devices", "2"]
+    words = [
+        Path(sys.executable).with_name("inr-assr"),
+        *map(str, WORDS),
+        "--epochs",
+        "500",
+        "--data",
+        photos,
+        "--root",
+        tmp_path,
+        "--devices",
+        "2",
+    ]
     process = subprocess.Popen(
         words,
         stdout=subprocess.PIPE,
@@ -188,7 +206,7 @@ def trains(process) -> None:
 
 def started(process) -> list[int]:
     "The processes that it has started, once there are any."
-    while not (found := subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout):
+    while not (found := Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()):
         assert process.poll() is None
         time.sleep(0.05)
     return [int(word) for word in found.split()]
