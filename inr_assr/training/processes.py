@@ -130,7 +130,8 @@ class _Watch(contextlib.AbstractContextManager):
         failed = isinstance(error, Exception) and not self.interrupted.is_set()
         if self.follows and failed and self._orphaned(1.0):
             os._exit(1)
-        ended = self._ended(1.0) if failed else ""
+        remote = failed and isinstance(error, RuntimeError)  # perhaps: a lost connection is one
+        ended = self._ended(5.0) if remote else ""
         self._end_started()
         if self.interrupted.is_set():
             atexit.register(_end_now)
