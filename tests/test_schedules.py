@@ -7,7 +7,13 @@ from conftest import SMALL, SMALL_FOLDER, cli
 from inr_assr.training.recipes import RECIPES, recipe
 from inr_assr.training.schedules import multistep
 
-SHORT = {1: [1], 2: [1, 1 / 16], 3: [1, 1 / 8, 1 / 16], 4: [1, 1 / 4, 1 / 8, 1 / 16], 5: [1, 1 / 2, 1 / 4, 1 / 8, 1 / 16]}
+SHORT = {
+    1: [1],
+    2: [1, 1 / 16],
+    3: [1, 1 / 8, 1 / 16],
+    4: [1, 1 / 4, 1 / 8, 1 / 16],
+    5: [1, 1 / 2, 1 / 4, 1 / 8, 1 / 16],
+}
 
 
 @pytest.mark.parametrize("epochs", SHORT)

@@ -12,7 +12,11 @@ from inr_assr.models.model import build_model
 
 SHORT = ["--epochs", 1, "--iterations", 1, "--batch", 2, "--device", "cpu"]
 SHORT += ["--option", "recipe.patch=12", "--option", "recipe.learning_rate=1e-6"]
-TINY = [word for option in ("encoder.blocks=1", "encoder.features=8", "decoder.hidden=[16]") for word in ("--option", option)]
+TINY = [
+    word
+    for option in ("encoder.blocks=1", "encoder.features=8", "decoder.hidden=[16]")
+    for word in ("--option", option)
+]
 
 
 def train(photos, root, start, *words, decoder="LIIF"):
@@ -37,7 +41,10 @@ def refused(done, root, *said):
 def authors_file(model, path):
     "In the format of the LIIF authors."
     encoder = {"name": "edsr-baseline", "args": {"n_resblocks": 1, "n_feats": 8, "no_upsampling": True}}
-    spec = {"name": "liif", "args": {"encoder_spec": encoder, "imnet_spec": {"name": "mlp", "args": {"hidden_list": [16]}}}}
+    spec = {
+        "name": "liif",
+        "args": {"encoder_spec": encoder, "imnet_spec": {"name": "mlp", "args": {"hidden_list": [16]}}},
+    }
     weights = {key.removeprefix("decoder."): value for key, value in model.state_dict().items()}
     torch.save({"model": {**spec, "sd": weights}, "optimizer": {"name": "adam", "sd": {}}, "epoch": 3}, path)
 
@@ -46,7 +53,11 @@ def mmediting_file(model, path):
     "In mmediting's format, without options; its units are not those of our LIIF."
     weights = {}
     for key, value in model.state_dict().items():
-        key = re.sub(r"^(encoder|decoder)\.", "", key).replace("head.0", "conv_first").replace("body.1.", "conv_after_body.")
+        key = (
+            re.sub(r"^(encoder|decoder)\.", "", key)
+            .replace("head.0", "conv_first")
+            .replace("body.1.", "conv_after_body.")
+        )
         key = re.sub(r"body\.(\d)\.body\.([02])", lambda m: f"body.{m[1]}.conv{int(m[2]) // 2 + 1}", key)
         weights[f"generator.{key}"] = value
     torch.save({"meta": {}, "state_dict": weights}, path)
@@ -91,7 +102,9 @@ def test_another_architecture_is_one_line(dry, photos, tmp_path):
     done = train(photos, tmp_path, tmp_path / "file.pth", *dry, decoder="LTE")
     refused(done, tmp_path, "inr-assr: start: 'file.pth' holds EDSR-LIIF, but EDSR-LTE is to be trained.")
     done = train(photos, tmp_path, tmp_path / "file.pth", *TINY[2:], *dry, "--option", "encoder.blocks=2")
-    refused(done, tmp_path, "inr-assr: start: 'file.pth' does not fit", "encoder_options.blocks: 2 wanted, 1 in the file")
+    refused(
+        done, tmp_path, "inr-assr: start: 'file.pth' does not fit", "encoder_options.blocks: 2 wanted, 1 in the file"
+    )
 
 
 def test_what_cannot_be_read_is_one_line(photos, tmp_path):
