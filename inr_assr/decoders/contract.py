@@ -93,6 +93,11 @@ class Decoder(nn.Module):
         "Options of this class for the arguments of the published code; `KeyError` names an argument that has no meaning here."
         raise NotImplementedError
 
+    @classmethod
+    def convert_weights(cls, name: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        "Weights of the published `name` by published keys, as this class needs them: changed where that code measures otherwise."
+        return weights
+
     def our_key(self, key: str) -> str | None:
         "'encoder.*' (by the encoder's published name) or 'decoder.*' for a published name; None for what is not kept."
         return key if key.startswith("encoder.") else f"decoder.{key}"

@@ -74,11 +74,12 @@ def our_key(model: ASSRModel, key: str) -> str | None:
 def our_weights(
     model: ASSRModel,
     published: dict[str, Tensor],
+    name: str = "",  # of the published decoder
 ) -> dict[str, Tensor]:
     "Published weights by our names. A 1x1 convolution becomes the linear layer that it is."
     wanted = {key: value.shape for key, value in model.state_dict().items()}
     weights = {}
-    for theirs, value in published.items():
+    for theirs, value in model.decoder.convert_weights(name, published).items():
         key = our_key(model, theirs)
         if key is None:
             continue
