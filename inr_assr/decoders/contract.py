@@ -58,6 +58,7 @@ class Decoder(nn.Module):
     published: ClassVar[dict[str, dict]] = {}  # names in the published codes' files and their options here
     published_parameters: ClassVar[int]  # how many the published default has, on 64 channels
     small: ClassVar[dict] = {}  # options of one that is tested in a second
+    variant_of: ClassVar[str] = ""  # the method that it is called after and is not: every run of it bears its own name
     inexact: ClassVar[dict[str, str]] = {}  # checks of the conformance run that cannot hold, and why
 
     def survey(self, features: Tensor, image: Tensor) -> Tensor:

@@ -65,6 +65,7 @@ class RawCell:
 class ReferenceLIIF(RawCell, LIIF):
     "LIIF as the code of arXiv 2601.17723 computes it."
 
+    variant_of: ClassVar[str] = "LIIF"
     published: ClassVar[dict] = {"reference-liif": {}}
     nets: ClassVar[tuple] = ("imnet",)
 
@@ -94,6 +95,7 @@ class ReferenceCiaoSR(RawCell, CiaoSR):
     "CiaoSR as the code of arXiv 2601.17723 computes it."
 
     normalisation: ClassVar[Normalisation] = Normalisation()
+    variant_of: ClassVar[str] = "CiaoSR"
     published: ClassVar[dict] = {"reference-ciaosr": {}}
     published_parameters: ClassVar[int] = 1_465_542
     nets: ClassVar[tuple] = ("imnet_k", "imnet_v")
