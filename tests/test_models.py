@@ -11,7 +11,6 @@ import torch
 from inr_assr.decoders.contract import DECODERS
 from inr_assr.encoders.contract import ENCODERS
 from inr_assr.foundations.coordinates import Queries
-from inr_assr.foundations.errors import InputError
 from inr_assr.models.checkpoints import load_model, save_model
 from inr_assr.models.conformance import colours_at
 from inr_assr.models.model import build_model

@@ -68,7 +68,7 @@ class Method:
     def of(
         cls,
         model: ASSRModel,
-        run: str | None = None,  # default: its encoder and decoder
+        run: str | None = None,  # default: its encoder and decoder; a variant of a method adds its own name where it is not there
         recipe: str = "",
         seed: int | None = None,
         memory: str | int | None = None,
