@@ -298,3 +298,17 @@ def test_every_row_and_table_says_which_decoder_it_was(tmp_path):
     words = "upscale", hr / "a.png", "-o", large, "--scale", 2, "--weights", tmp_path / "last.pth"
     assert cli(*words).returncode == 2 and not large.exists()
     assert cli(*words, "--source", "reference", "--fold", 48).returncode == 0 and large.exists()
+
+
+def test_a_training_does_not_begin_with_the_weights_of_another_method(tmp_path):
+    "LIIF and the study's have the same keys and shapes."
+    from inr_assr.training.loop import Learner
+    from inr_assr.training.recipes import recipe
+    from inr_assr.training.runs import configure
+
+    options = {"blocks": 2, "features": 8}, SMALL["LIIF"]
+    start = save_model(build_model("EDSR", "reference-LIIF", *options), tmp_path / "start.pth")
+    ours, other = (configure("EDSR", name, recipe("TrainSimple", patch=16), 0, "", "", *options) for name in ("reference-LIIF", "LIIF"))
+    Learner(ours, start=start)
+    with pytest.raises(InputError, match="'start.pth' holds reference-LIIF, and LIIF is to be trained"):
+        Learner(other, start=start)

@@ -188,12 +188,13 @@ def bare_spec(
     if "imnet_q.layers.0.weight" in weights:
         if code == "liif" or "cs_attn.downx4.weight" not in weights:
             raise InputError(f"{source} holds a CiaoSR without names, which only the study's code writes, with a search at x4 (downx4).")
-        return {"name": "reference-ciaosr", "args": encoder | {net: {"hidden_list": _hidden(weights, net)} for net in ("imnet_q", "imnet_k", "imnet_v")}}
+        nets = {net: {"hidden_list": _hidden(weights, net)} for net in ("imnet_q", "imnet_k", "imnet_v")}
+        return {"name": "reference-ciaosr", "args": encoder | nets}
     if first is not None and "freq.weight" not in weights:
-        kind = "metasr" if first.shape[1] == 3 else "liif"
+        kind, method = ("metasr", "MetaSR") if first.shape[1] == 3 else ("liif", "LIIF")
         if code is None:
             raise InputError(
-                f"{source} holds a {'MetaSR' if kind == 'metasr' else 'LIIF'} without its name: the LIIF authors', or that of the study's reference code? "
+                f"{source} holds a {method} without its name: the LIIF authors', or that of the study's reference code? "
                 "They look the same and give other pictures. Say source='liif' or source='reference' (--source)."
             )
         name = kind if code == "liif" else f"reference-{kind}"

@@ -132,6 +132,9 @@ class Learner:
         self.terms = loss.terms or (loss,)
         if found is None and start is not None:
             before = read_checkpoint(start)
+            method = before.get("model", {}).get("decoder")  # keys and shapes do not tell a variant from its method
+            if method not in (None, configuration.model["decoder"]):
+                raise InputError(f"start: {Path(start).name!r} holds {method}, and {configuration.model['decoder']} is to be trained.")
             found = {"weights": before.get("weights", {}), "training": before.get("training", {})}
         state = found["training"] if found else {}
         model = configuration.build()
