@@ -148,6 +148,10 @@ class CiaoSR(Decoder):
             pairs.append(self.pairs(state.unfolded.unflatten(1, (h, w)) * other))
         return state._replace(pairs=tuple(torch.stack(part, 3).flatten(1, 3) for part in zip(*pairs, strict=True)))
 
+    def cell_input(self, queries: Queries, size: tuple[int, int]) -> Tensor:  # (B or 1, 2)
+        "What the MLPs get as the size of a wanted pixel, for maps (h, w): one LR pixel = 2."
+        return queries.relative_cell(size)
+
     def query(self, state: CiaoSRState, queries: Queries) -> Tensor:
         own = queries.corners(state.size, ensemble=False)
         near = queries.neighbours(state.size, self.around)
@@ -155,7 +159,7 @@ class CiaoSR(Decoder):
         def answers(net: MLP, rows: Tensor, stop: int | None = None) -> Tensor:  # (B, K, Q, ...)
             first, _, *others = net.layers[:stop]
             with torch.autocast(rows.device.type, enabled=False):
-                cell = F.linear(queries.relative_cell(state.size).to(first.weight.dtype), first.weight[:, -2:])
+                cell = F.linear(self.cell_input(queries, state.size).to(first.weight.dtype), first.weight[:, -2:])
             return mlp(others, placed(rows, near, first.weight[:, -4:-2], cell), rectify=True)
 
         if state.pairs is None:

@@ -58,6 +58,7 @@ class Decoder(nn.Module):
     published: ClassVar[dict[str, dict]] = {}  # names in the published codes' files and their options here
     published_parameters: ClassVar[int]  # how many the published default has, on 64 channels
     small: ClassVar[dict] = {}  # options of one that is tested in a second
+    variant_of: ClassVar[str] = ""  # the method that it is called after and is not: every run of it bears its own name
     inexact: ClassVar[dict[str, str]] = {}  # checks of the conformance run that cannot hold, and why
 
     def survey(self, features: Tensor, image: Tensor) -> Tensor:
@@ -92,6 +93,11 @@ class Decoder(nn.Module):
     def from_published(cls, name: str, arguments: dict) -> dict:
         "Options of this class for the arguments of the published code; `KeyError` names an argument that has no meaning here."
         raise NotImplementedError
+
+    @classmethod
+    def convert_weights(cls, name: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        "Weights of the published `name` by published keys, as this class needs them: changed where that code measures otherwise."
+        return weights
 
     def our_key(self, key: str) -> str | None:
         "'encoder.*' (by the encoder's published name) or 'decoder.*' for a published name; None for what is not kept."

@@ -63,6 +63,10 @@ class LIIF(Decoder):
         kernel = first.weight[:, : self.inputs].reshape(len(first.weight), -1, side, side)
         return LIIFState(as_rows(F.conv2d(features, kernel, first.bias, padding=side // 2)), size)
 
+    def cell_input(self, queries: Queries, size: tuple[int, int]) -> Tensor:  # (B or 1, 2)
+        "What the MLP gets as the size of a wanted pixel, for maps (h, w): one LR pixel = 2."
+        return queries.relative_cell(size)
+
     def query(self, state: LIIFState, queries: Queries) -> Tensor:
         near = queries.corners(state.size, self.ensemble)
         if self.imnet is None:
@@ -71,7 +75,7 @@ class LIIF(Decoder):
         with torch.autocast(near.y.offset.device.type, enabled=False):
             down_across, cell = first.weight[:, self.inputs :].split(2, 1) if self.cell else (first.weight[:, -2:], None)
             if self.cell:
-                cell = F.linear(queries.relative_cell(state.size).to(cell.dtype), cell)
+                cell = F.linear(self.cell_input(queries, state.size).to(cell.dtype), cell)
 
         def colours(part: Corners) -> Tensor:
             return vote(others, placed(state.rows, part, down_across, cell), part, rectify=True)

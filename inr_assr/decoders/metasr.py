@@ -43,7 +43,7 @@ class MetaSR(Decoder):
     "Meta-upscale module. Parameter names are the published ones (`imnet.layers.*`)."
 
     flight = 16384
-    published: ClassVar[dict] = {"metasr": {}}
+    published: ClassVar[dict] = {"metasr": {}, "reference-metasr": {}}  # the latter: the code of arXiv 2601.17723
     published_parameters: ClassVar[int] = 445_120
     small: ClassVar[dict] = {"width": 16}
 
@@ -120,6 +120,15 @@ class MetaSR(Decoder):
 
     @classmethod
     def from_published(cls, name: str, arguments: dict) -> dict:
+        options = {"width": arguments.pop("hidden_dim")} if "hidden_dim" in arguments else {}
         if arguments:
             raise KeyError(next(iter(arguments)))
-        return {}
+        return options
+
+    @classmethod
+    def convert_weights(cls, name: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        "The study's code measures from pixel centres: its offsets are 1/2 smaller, which the first layer's bias takes up."
+        if name != "reference-metasr":
+            return weights
+        first, bias = weights["imnet.layers.0.weight"], weights["imnet.layers.0.bias"]
+        return {**weights, "imnet.layers.0.bias": bias - (first[:, 0] + first[:, 1]) / 2}

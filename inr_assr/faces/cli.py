@@ -10,7 +10,7 @@ import re
 import sys
 
 from . import data, study, tables  # noqa: F401 their commands are declared there
-from .commands import DEVICE, ENSEMBLE, MEMORY, POLICIES, argument, command, parse
+from .commands import DEVICE, ENSEMBLE, MEMORY, ORIGIN, POLICIES, argument, command, parse
 
 # %% ../../nbs/faces/88_cli.ipynb #1b944e02
 @command(
@@ -32,6 +32,7 @@ from .commands import DEVICE, ENSEMBLE, MEMORY, POLICIES, argument, command, par
     ),
     MEMORY,
     ENSEMBLE,
+    *ORIGIN,
     *POLICIES,
     DEVICE,
     examples="  inr-assr upscale photo.jpg -o large.png --weights edsr-baseline-liif --scale 3.7\n"
@@ -55,7 +56,7 @@ def upscale(a) -> int:
     else:
         parse_scale(a.scale)  # before the weights are read
     parse_bytes(a.memory)
-    policies = {name: getattr(a, name) for name in ("cell_policy", "padding", "attention", "precision")}
+    policies = {name: getattr(a, name) for name in ("source", "fold", "cell_policy", "padding", "attention", "precision")}
     model = load_model(a.weights, pick_device(a.device), **policies)
     looks = 8 if a.ensemble else 1
     return 1 if upscale_job(model, a.input, a.output, a.scale, size, a.tiling, a.memory, looks)[1] else 0
@@ -107,6 +108,7 @@ def upscale(a) -> int:
     ),
     MEMORY,
     ENSEMBLE,
+    *ORIGIN,
     *POLICIES,
     DEVICE,
     examples="  inr-assr test --weights edsr-baseline-liif --benchmark Set5 --data datasets --scales 2,3,4 --out rows.csv\n"
@@ -131,9 +133,11 @@ def test(a) -> int:
         raise InputError("strategy: sizes of patches are given; say for which of Exact, Patched, OverlappingPatched.")
     strategy = Strategy(a.strategy, *cut) if a.strategy else None
     if a.bicubic:
+        if a.source or a.fold:
+            raise InputError("source, fold: they speak of weights, and --bicubic has none; leave them out.")
         method = Method.bicubic(a.name)
     else:
-        policies = {name: getattr(a, name) for name in ("cell_policy", "padding", "attention", "precision")}
+        policies = {name: getattr(a, name) for name in ("source", "fold", "cell_policy", "padding", "attention", "precision")}
         parse_bytes(a.memory)
         method = Method.load(a.weights or trained(a), pick_device(a.device), a.name, a.memory, **policies)
     scales = parse_scales(a.scales) if a.scales else None

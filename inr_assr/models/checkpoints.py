@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'WEIGHTS', 'versions', 'save_model', 'read_checkpoint', 'load_weights', 'find_weights', 'load_model',
-           'model_folder', 'checkpoint_name', 'checkpoint_file', 'existing_checkpoint']
+           'model_folder', 'checkpoint_name', 'patch_of', 'checkpoint_file', 'existing_checkpoint']
 
 # %% ../../nbs/models/41_checkpoints.ipynb #e6bb99a6
 import json
@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from .. import __version__
-from ..foundations.errors import InputError, check_number, near
+from ..foundations.errors import InputError, check_choice, check_number, near
 from ..foundations.files import fetch, path_from, write_whole
 from ..foundations.registry import Registry, plain_name
 from .model import ASSRModel, build_model
-from .published import read_published
+from .published import SOURCES, fold_reference, read_published
 
 # %% ../../nbs/models/41_checkpoints.ipynb #d1bfa898
 FORMAT = "inr_assr 1"
@@ -162,21 +162,28 @@ def find_weights(
 def load_model(
     path: str | Path,  # a checkpoint of ours or of the published codes, or a name in `WEIGHTS`
     device="cpu",
+    source: str | None = None,  # weights without a name: who trained them, "liif" (its authors) or "reference" (arXiv 2601.17723)
+    fold: int | str | None = None,  # reference-LIIF, reference-CiaoSR: at which patch to fold them; "auto": by the folder's name
     **policies,  # cell_policy, padding, attention, precision, where other than the file's or its authors': see `build_model`
 ) -> ASSRModel:  # in evaluation mode
-    "Rebuild a model from its file alone."
+    "Rebuild a model from its file alone, or with `source` where the file cannot say whose it is."
+    source = source and check_choice("source", source, SOURCES)
     policies = {key: value for key, value in policies.items() if value is not None}
     path = find_weights(path)
-    contents, source = read_checkpoint(path, device), f"weights: {path.name!r}"
+    contents, label = read_checkpoint(path, device), f"weights: {path.name!r}"
     if contents.get("format") == FORMAT:
+        if source:
+            raise InputError(f"source: {path.name!r} says itself whose it is; leave it out.")
         model, weights = build_model(**{**contents["model"], **policies}), contents["weights"]
     elif str(contents.get("format", "")).startswith("inr_assr"):
         raise InputError(
-            f"{source} has format {contents['format']!r}; this version reads {FORMAT!r}. Install a newer inr_assr."
+            f"{label} has format {contents['format']!r}; this version reads {FORMAT!r}. Install a newer inr_assr."
         )
     else:
-        model, weights = read_published(contents, source, **policies)
-    return load_weights(model, weights, source).to(device).eval()
+        model, weights = read_published(contents, label, source, **policies)
+    if fold is not None:
+        model, weights = fold_reference(model, weights, patch_of(path) if fold == "auto" else fold, repr(path.name))
+    return load_weights(model, weights, label).to(device).eval()
 
 # %% ../../nbs/models/41_checkpoints.ipynb #fd27fedb
 def model_folder(
@@ -214,6 +221,14 @@ def checkpoint_name(
     if text not in ("last", "best"):
         raise InputError(f"{field}: {which!r} is not known. Valid: last, best, or the number of an epoch.")
     return text
+
+
+def patch_of(path: str | Path) -> int:
+    "The patch of a checkpoint's training, by its folder's name; `InputError` where that does not say it."
+    found = re.search(r"_Patch_(\d+)(_|$)", Path(path).resolve().parent.name)
+    if not found:
+        raise InputError(f"fold: the folder of {Path(path).name!r} does not say the patch of its training (..._Patch_48_...); give it, as in 48.")
+    return int(found[1])
 
 
 def checkpoint_file(

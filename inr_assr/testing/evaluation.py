@@ -74,7 +74,7 @@ class Method:
     def of(
         cls,
         model: ASSRModel,
-        run: str | None = None,  # default: its encoder and decoder
+        run: str | None = None,  # default: its encoder and decoder; a variant of a method adds its own name where it is not there
         recipe: str = "",
         seed: int | None = None,
         memory: str | int | None = None,
@@ -88,8 +88,10 @@ class Method:
                 return enlarge_part(model, image, part).clamp(0, 1)
             return model.upscale(image, size=size, tiling=tiling, memory=memory)
 
-        names = facts.get("encoder", ""), facts.get("decoder", "")
-        return cls(run or model.name, restore, *names, recipe, seed, device, model, memory, asked)
+        names, run = (facts.get("encoder", ""), facts.get("decoder", "")), run or model.name
+        if model.decoder.variant_of and names[1] not in run:
+            run = f"{run} ({names[1]})"
+        return cls(run, restore, *names, recipe, seed, device, model, memory, asked)
 
     @classmethod
     def load(
@@ -100,11 +102,14 @@ class Method:
         | None = None,  # default: from the checkpoint's configuration, or the file's name, and policies that are asked for
         memory: str | int | None = None,
         variant: str = "",
-        **policies,  # cell_policy, padding, attention, precision: see `load_model`
+        **policies,  # source, fold, cell_policy, padding, attention, precision: see `load_model`
     ) -> "Method":
         "A checkpoint as a method; recipe and seed as it was trained."
-        path, asked = find_weights(weights), {key: str(value) for key, value in policies.items() if value is not None}
+        path, given = find_weights(weights), {key: value for key, value in policies.items() if value is not None}
+        asked = {key: f"fold {value}" if key == "fold" else str(value) for key, value in given.items()}
         model, configuration = load_model(path, device, **policies), read_checkpoint(path).get("configuration")
+        if model.decoder.variant_of and configuration is None:
+            asked = {"source": model.describe()["decoder"], **{key: value for key, value in asked.items() if key != "source"}}
         more = f" ({', '.join(asked.values())})" if asked else ""
         if configuration is None:
             method = cls.of(model, run or path.stem + more, "published", None, memory, tuple(asked))
