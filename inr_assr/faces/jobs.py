@@ -23,7 +23,7 @@ from ..data.benchmarks import find_benchmark
 from ..data.pictures import PictureStore, find_others, find_pictures
 from ..foundations.coordinates import parse_scale, scale_name, target_size
 from ..foundations.errors import InputError, check_number
-from ..foundations.files import file_name, make_folder, path_from, printable, sha256_of, write_whole
+from ..foundations.files import make_folder, path_from, printable, sha256_of, write_whole
 from ..foundations.images import SUFFIXES, read_alpha, read_picture, save_picture, to_picture, to_tensor
 from ..foundations.resampling import resize_pillow
 from ..models.checkpoints import find_weights
