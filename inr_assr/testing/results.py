@@ -22,15 +22,15 @@ from .rows import COLUMNS, KEY, LEAST, NAMES, TEXT, check_results_path, read_fil
 
 # %% ../../nbs/testing/67_results.ipynb #503bbb3c
 def read_rows(
-    *paths: str | Path,  # files, or folders that are searched for rows*.csv and rows*.parquet
+    *paths: str | Path,  # files, or folders that are searched for rows*.csv, rows*.csv.gz and rows*.parquet
 ) -> pd.DataFrame:  # `attrs["damage"]`: one sentence for each line that could not be used
     "All rows of some files, each measurement once; `InputError` where a file is missing or holds something else, or none has a row."
     files, tables, damage = [], [], []
     for path in map(Path, paths):
         if path.is_dir():
-            inner = sorted([*path.rglob("rows*.csv"), *path.rglob("rows*.parquet")])
+            inner = sorted(file for kind in ("csv", "csv.gz", "parquet") for file in path.rglob(f"rows*.{kind}"))
             if not inner:
-                raise InputError(f"results: no rows*.csv or rows*.parquet in {str(path)!r}.")
+                raise InputError(f"results: no rows*.csv, rows*.csv.gz or rows*.parquet in {str(path)!r}.")
         files += inner if path.is_dir() else [path]
     for file in files:
         table, sentences = _read_and_tell(file)
