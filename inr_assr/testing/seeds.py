@@ -39,10 +39,12 @@ def any_pictures(
     interval: str = "wider",  # over pictures, see `estimate`
     resamples: int = 9999,
 ) -> Estimate:
-    "Any picture, any seed: seeds and pictures crossed."
+    "Any picture, any seed: seeds and pictures crossed; never surer than about these pictures."
     if paired:
-        a, b = a - b, 0 * (a - b)[..., :1, :]
-    return estimate(a, b, margin, alpha, interval, resamples)
+        return estimate(a - b, 0 * (a - b)[..., :1, :], margin, alpha, interval, resamples)
+    both = estimate(a, b, margin, alpha, interval, resamples), these_pictures(a, b, False, margin, alpha)
+    low, high = np.minimum(*(one.low for one in both)), np.maximum(*(one.high for one in both))
+    return Estimate(both[0].difference, low, high, *(np.maximum(*(getattr(one, name) for one in both)) for name in ("p", "equivalence")))
 
 # %% ../../nbs/testing/6a_seeds.ipynb #eeb65f77
 def resolution(
@@ -144,7 +146,8 @@ def seed_estimate(
     spread = Spread.of(per_seed[None], 0 * per_seed[None]) if paired else Spread.over_runs(a, b)
     found = these_pictures(a, b, paired, margin, alpha), any_pictures(a, b, paired, margin, alpha, interval, resamples)
     crossed = (a - b, 0 * (a - b)[:1]) if paired else (a, b)
-    seen = shown_by(spread, alpha), detectable(*crossed, alpha, interval)
+    here = shown_by(spread, alpha)
+    seen = here, float(np.maximum(here, detectable(*crossed, alpha, interval)))  # NaN where pictures are too few
     answers = [
         Answer(*(float(getattr(e, name)) for name in ("low", "high", "p", "equivalence")), size)
         for e, size in zip(found, seen, strict=True)
