@@ -1342,6 +1342,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'inr_assr/testing/estimates.py'),
                                             'inr_assr.testing.estimates.Resampled.edges': ( 'testing/estimates.html#resampled.edges',
                                                                                             'inr_assr/testing/estimates.py'),
+                                            'inr_assr.testing.estimates.Resampled.exists': ( 'testing/estimates.html#resampled.exists',
+                                                                                             'inr_assr/testing/estimates.py'),
                                             'inr_assr.testing.estimates.Resampled.of': ( 'testing/estimates.html#resampled.of',
                                                                                          'inr_assr/testing/estimates.py'),
                                             'inr_assr.testing.estimates.Skewed': ( 'testing/estimates.html#skewed',

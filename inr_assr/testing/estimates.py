@@ -166,14 +166,18 @@ class Resampled:
         t = _ratio(self.mean - value, self.error)[..., None]
         return tuple((1 + extreme.sum(-1)) / (1 + self.t.shape[-1]) for extreme in (self.t >= t, self.t <= t))
 
+    def exists(self, level: float) -> np.ndarray:
+        "Is there an interval? Not where too many resamples hardly vary."
+        k = max(int(level / 2 * (self.t.shape[-1] + 1) + 1e-9), 1)
+        return ((self.t == np.inf).sum(-1) < k) & ((self.t == -np.inf).sum(-1) < k)
+
     def edges(self, level: float) -> tuple[np.ndarray, np.ndarray]:
-        "The interval whose ends are where `against` passes `level` / 2; NaN where too many resamples hardly vary: there is none."
+        "The interval whose ends are where `against` passes `level` / 2; NaN where there is none."
         count = self.t.shape[-1]
         k = max(int(level / 2 * (count + 1) + 1e-9), 1)
         cuts = np.partition(self.t, (k - 1, count - k), -1)
         low, high = cuts[..., k - 1], cuts[..., count - k]
-        exists = np.isfinite(low) & np.isfinite(high)
-        return tuple(self.mean - np.where(exists, t, np.nan) * self.error for t in (high, low))
+        return tuple(self.mean - np.where(self.exists(level), t, np.nan) * self.error for t in (high, low))
 
 # %% ../../nbs/testing/68_estimates.ipynb #0c857135
 INTERVALS = ("wider", "t", "bootstrap-t")
@@ -240,7 +244,7 @@ def estimate(
         ways.append(Skewed.of(d))
     elif interval == "wider" and LEAST <= n <= MOST:
         drawn = Resampled.of(d, resamples, seed)
-        none = np.isnan(drawn.edges(alpha)[0])
+        none = ~drawn.exists(alpha)
         ways.append(drawn)
         if none.any():  # the formula instead, there only
             formula = Skewed.of(d)

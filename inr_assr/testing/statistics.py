@@ -189,13 +189,14 @@ def compare(
 # %% ../../nbs/testing/69_statistics.ipynb #723ea524
 def holm(comparisons: list[Comparison]) -> list[Comparison]:
     "The same comparisons with their p values corrected for all of them, each kind of test for itself."
-    from statsmodels.stats.multitest import multipletests
-
     corrected = {}
     for name in TESTS:
         values = [getattr(c, name) for c in comparisons]
         if any(value is not None for value in values):
-            corrected[name] = multipletests([1.0 if p is None else p for p in values], method="holm")[1]
+            p = np.array([1.0 if value is None else value for value in values])
+            order = np.argsort(p)
+            stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))  # the smallest times their number, the next by one less
+            corrected[name] = np.minimum(1, stepped)[np.argsort(order)]
     return [
         replace(
             c,
