@@ -220,7 +220,9 @@ def test_the_least_p_of_signs_is_named(seeds, least):
 def test_seeds_pair_by_number_and_only_where_both_have_the_same():
     values = {(d, s): 30 + s / 10 + k / 100 + np.zeros(6) for k, d in enumerate(("LIIF", "LTE")) for s in (10, 9, 0)}
     found = compare(rows_of(values), A, B)
-    assert np.allclose(found.paired_seeds.per_seed, 0.01) and found.paired_seeds.sd < 1e-9 < 0.1 < found.unpaired_seeds.sd
+    assert (
+        np.allclose(found.paired_seeds.per_seed, 0.01) and found.paired_seeds.sd < 1e-9 < 0.1 < found.unpaired_seeds.sd
+    )
     assert found.low > 0 and found.unpaired_seeds.any.low < 0
     for other in ({("LIIF", 9): None}, {("LIIF", 11): values["LIIF", 9], ("LIIF", 9): None}):
         less = compare(rows_of({k: v for k, v in (values | other).items() if v is not None}), A, B)
@@ -230,7 +232,10 @@ def test_seeds_pair_by_number_and_only_where_both_have_the_same():
 
 
 def test_a_study_has_one_number_over_scales_and_benchmarks():
-    rows = pd.concat([made(5, seed=1).assign(scale=s) for s in ("2", "3")] + [made(4, seed=2).assign(benchmark="B100", scale=s) for s in "23"])
+    rows = pd.concat(
+        [made(5, seed=1).assign(scale=s) for s in ("2", "3")]
+        + [made(4, seed=2).assign(benchmark="B100", scale=s) for s in "23"]
+    )
     rows.loc[rows.scale == "3", "value"] += 1.0 * (rows.decoder == "LTE")[rows.scale == "3"]
     one = compare(rows, A, B, benchmark="Set14", scale=["2", "3"])
     by_scale = [compare(rows, A, B, benchmark="Set14", scale=s) for s in "23"]
@@ -244,7 +249,11 @@ def test_a_study_has_one_number_over_scales_and_benchmarks():
     with pytest.raises(InputError, match="other runs in one place than in another"):
         compare(rows[(rows.scale == "2") | (rows.run != ONE)], A, B, benchmark="Set14", scale=["2", "3"])
     table = as_table(holm([one, whole]))
-    assert (table.p_these_holm >= table.p_these).all() and table.sd_paired.gt(0).all() and set(table.verdict_these) <= {"better", "equivalent", "undecided", "worse"}
+    assert (
+        (table.p_these_holm >= table.p_these).all()
+        and table.sd_paired.gt(0).all()
+        and set(table.verdict_these) <= {"better", "equivalent", "undecided", "worse"}
+    )
 
 
 def test_questions_nest():
@@ -271,8 +280,24 @@ def test_classic291_is_better_known_by_pairing():
 
 
 def test_compare_by_the_command_line_shows_both():
-    shown = cli("compare", ROOT / "outputs/classic291/rows.csv", "--claim", "methods", "--baseline", "EDSR-LIIF TrainSimple", "--benchmark", "B100")
+    shown = cli(
+        "compare",
+        ROOT / "outputs/classic291/rows.csv",
+        "--claim",
+        "methods",
+        "--baseline",
+        "EDSR-LIIF TrainSimple",
+        "--benchmark",
+        "B100",
+    )
     assert shown.returncode == 0, shown.stderr
-    for words in ("these pictures", "unpaired, any picture", "signs of seeds", "0.500 (least 0.5)", "resolution", "paired by seed"):
+    for words in (
+        "these pictures",
+        "unpaired, any picture",
+        "signs of seeds",
+        "0.500 (least 0.5)",
+        "resolution",
+        "paired by seed",
+    ):
         assert words in shown.stdout
     assert not any(word in shown.stdout for word in (" inf", "nan", "endless", "e+"))

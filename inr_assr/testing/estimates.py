@@ -46,7 +46,9 @@ class Spread:
     def over_runs(cls, a: np.ndarray, b: np.ndarray) -> "Spread":
         "The same for these pictures only: what runs alone change. With several runs on both sides this is Welch's test."
         parts = [(y.mean(-1).var(-1, ddof=1) / y.shape[-2], y.shape[-2] - 1) for y in (a, b) if y.shape[-2] > 1]
-        return cls((a.mean(-2) - b.mean(-2)).mean(-1), parts, len(parts) == 1 or min((k for _, k in parts), default=0) >= 2)
+        return cls(
+            (a.mean(-2) - b.mean(-2)).mean(-1), parts, len(parts) == 1 or min((k for _, k in parts), default=0) >= 2
+        )
 
     @property
     def error(self) -> np.ndarray:

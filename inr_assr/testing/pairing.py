@@ -117,15 +117,21 @@ def paired_values(rows: pd.DataFrame, a: str, b: str, benchmark, scale, profile,
     for where in _listed(benchmark):
         sums: list = [[], []]
         for size in _listed(scale):
-            for k, (name, part) in enumerate(zip((a, b), _of_two(rows, a, b, where, size, profile, claim), strict=True)):
+            for k, (name, part) in enumerate(
+                zip((a, b), _of_two(rows, a, b, where, size, profile, claim), strict=True)
+            ):
                 parts[k].append(part)
                 sums[k].append(_of_one(part, name, claim).replace(-np.inf, np.inf))
         for k, tables in enumerate(sums):
             runs = tables[0].index
             if any(set(table.index) != set(runs) for table in tables + wide[k]):
-                raise InputError(f"rows: {(a, b)[k]!r} has other runs in one place than in another; a mean over them would mix them.")
+                raise InputError(
+                    f"rows: {(a, b)[k]!r} has other runs in one place than in another; a mean over them would mix them."
+                )
             mean = sum(tables[1:], tables[0]) / len(tables)
-            wide[k].append(mean.rename(columns=lambda image: f"{where}/{image}") if len(_listed(benchmark)) > 1 else mean)
+            wide[k].append(
+                mean.rename(columns=lambda image: f"{where}/{image}") if len(_listed(benchmark)) > 1 else mean
+            )
     if len({str(part["profile_hash"].iloc[0]) for part in parts[0]}) > 1:
         raise InputError("profile: the places were measured by different profiles; name one.")
     return [pd.concat(some, ignore_index=True) for some in parts], [pd.concat(some, axis=1) for some in wide]

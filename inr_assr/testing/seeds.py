@@ -13,7 +13,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..foundations.errors import InputError, check_number
-from .estimates import EXACT, Estimate, Spread, _shift, combined, detectable, estimate, shown_by, sign_flip
+from inr_assr.testing.estimates import (
+    EXACT,
+    Estimate,
+    Spread,
+    _shift,
+    combined,
+    detectable,
+    estimate,
+    shown_by,
+    sign_flip,
+)
 
 # %% ../../nbs/testing/6a_seeds.ipynb #2f70ed6d
 def these_pictures(
@@ -44,7 +54,12 @@ def any_pictures(
         return estimate(a - b, 0 * (a - b)[..., :1, :], margin, alpha, interval, resamples)
     both = estimate(a, b, margin, alpha, interval, resamples), these_pictures(a, b, False, margin, alpha)
     low, high = np.minimum(*(one.low for one in both)), np.maximum(*(one.high for one in both))
-    return Estimate(both[0].difference, low, high, *(np.maximum(*(getattr(one, name) for one in both)) for name in ("p", "equivalence")))
+    return Estimate(
+        both[0].difference,
+        low,
+        high,
+        *(np.maximum(*(getattr(one, name) for one in both)) for name in ("p", "equivalence")),
+    )
 
 # %% ../../nbs/testing/6a_seeds.ipynb #eeb65f77
 def resolution(
@@ -71,7 +86,9 @@ def seeds_needed(
     while resolution(sd, high, alpha, power) > difference:
         low, high = high, 2 * high
         if high > 1_000_000:
-            raise InputError(f"difference: more than a million would be needed to find {difference:g} at a standard deviation of {sd:g}.")
+            raise InputError(
+                f"difference: more than a million would be needed to find {difference:g} at a standard deviation of {sd:g}."
+            )
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if resolution(sd, middle, alpha, power) > difference else (low, middle)
@@ -121,7 +138,9 @@ class SeedEstimate:
 
     def turned(self) -> "SeedEstimate":
         "B minus A."
-        around = {name: replace(old, low=-old.high, high=-old.low) for name, old in (("these", self.these), ("any", self.any))}
+        around = {
+            name: replace(old, low=-old.high, high=-old.low) for name, old in (("these", self.these), ("any", self.any))
+        }
         per_seed = tuple(-d for d in self.per_seed)
         return replace(self, runs=self.runs[::-1], difference=-self.difference, per_seed=per_seed, **around)
 
@@ -158,7 +177,9 @@ def seed_estimate(
         runs=runs,
         difference=float(found[0].difference),
         per_seed=tuple(per_seed.tolist()),
-        sd=float(per_seed.std(ddof=1)) if paired else math.sqrt(sum(y.mean(-1).var(ddof=1) for y in (a, b) if len(y) > 1)),
+        sd=float(per_seed.std(ddof=1))
+        if paired
+        else math.sqrt(sum(y.mean(-1).var(ddof=1) for y in (a, b) if len(y) > 1)),
         these=answers[0],
         any=answers[1],
         sign_flip=sign_flip(per_seed) if few else None,

@@ -53,7 +53,11 @@ def seed_words(c) -> str:
     if math.isfinite(here.resolution):
         text += f", a true {here.resolution:.{digits}f}{unit} is found in 80 of 100 cases"
     if used.paired and used.sign_flip is not None:
-        least = ", the least that so many can give" if used.sign_flip <= used.least else f", least possible {used.least:.2g}"
+        least = (
+            ", the least that so many can give"
+            if used.sign_flip <= used.least
+            else f", least possible {used.least:.2g}"
+        )
         text += f"; signs of {len(used.per_seed)} seeds {equals(used.sign_flip)}{least}"
     if other and min(c.runs) > 1:
         text += f"; unpaired: {span(other.any.low, other.any.high, digits)} (any picture), {span(other.these.low, other.these.high, digits)} (these)"
@@ -81,7 +85,9 @@ def sentence(c) -> str:
     scales = [f"x{scale}" for scale in c.scale.split(", ")]
     text += f" on {pictures} of {c.benchmark}{', mean of' * (len(scales) > 1)} {', '.join(scales)}"
     if max(c.runs) > 1:
-        text += f", {c.runs[0]} against {c.runs[1]} runs" + (" paired by seed" if c.paired_seeds and min(c.runs) > 1 else "")
+        text += f", {c.runs[0]} against {c.runs[1]} runs" + (
+            " paired by seed" if c.paired_seeds and min(c.runs) > 1 else ""
+        )
     if not math.isfinite(c.low):
         text += f", too few to decide anything (an interval needs 3, a test of signs {pictures_needed(c.alpha, c.comparisons)})"
     if c.verdict == "undecided":

@@ -54,7 +54,7 @@ class Comparison:
     p: float
     equivalence: float
     testable_images: int  # that differ at all
-    paired_seeds: SeedEstimate | None  # over seeds, where both have the same (or B has none); None: one run each, or other seeds
+    paired_seeds: SeedEstimate | None  # None: one run each, or other seeds; see `seed_estimate`
     unpaired_seeds: SeedEstimate | None  # as if they had not; None: one run each
     wilcoxon: float | None  # None: several runs, which pictures alone do not speak for
     sign_flip: float | None
@@ -195,7 +195,7 @@ def holm(comparisons: list[Comparison]) -> list[Comparison]:
         if any(value is not None for value in values):
             p = np.array([1.0 if value is None else value for value in values])
             order = np.argsort(p)
-            stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))  # the smallest times their number, the next by one less
+            stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
             corrected[name] = np.minimum(1, stepped)[np.argsort(order)]
     return [
         replace(
@@ -234,7 +234,19 @@ def all_comparisons(
 def as_table(comparisons: list[Comparison]) -> pd.DataFrame:  # one line a comparison
     "Comparisons as numbers, with verdict and sentence."
     plain = ("a", "b", "benchmark", "scale", "profile", "profile_hash", "metric", "claim")
-    numbers = ("unpaired", "not_finite", "mean_a", "mean_b", "difference", "low", "high", "detectable", "wins", "ties", "losses")
+    numbers = (
+        "unpaired",
+        "not_finite",
+        "mean_a",
+        "mean_b",
+        "difference",
+        "low",
+        "high",
+        "detectable",
+        "wins",
+        "ties",
+        "losses",
+    )
     lines = []
     for c in comparisons:
         line = {name: getattr(c, name) for name in plain}
@@ -246,9 +258,21 @@ def as_table(comparisons: list[Comparison]) -> pd.DataFrame:  # one line a compa
         line |= {f"{name}_these": here and getattr(here, name) for name in ("low", "high", "resolution")}
         for way in ("paired", "unpaired"):
             one = getattr(c, f"{way}_seeds")
-            line |= {f"sd_{way}": one and one.sd, f"low_{way}": one and one.any.low, f"high_{way}": one and one.any.high}
-        line |= {"seed_flip": c.paired_seeds and c.paired_seeds.sign_flip, "seed_flip_least": c.paired_seeds and c.paired_seeds.least}
-        line |= {"testable": c.testable, "comparisons": c.comparisons, "verdict": c.verdict, "verdict_these": c.verdict_these}
+            line |= {
+                f"sd_{way}": one and one.sd,
+                f"low_{way}": one and one.any.low,
+                f"high_{way}": one and one.any.high,
+            }
+        line |= {
+            "seed_flip": c.paired_seeds and c.paired_seeds.sign_flip,
+            "seed_flip_least": c.paired_seeds and c.paired_seeds.least,
+        }
+        line |= {
+            "testable": c.testable,
+            "comparisons": c.comparisons,
+            "verdict": c.verdict,
+            "verdict_these": c.verdict_these,
+        }
         lines.append(line | {"says": c.say()})
     return pd.DataFrame(lines)
 

@@ -175,7 +175,14 @@ def places(
     ]
 
 # %% ../../nbs/views/73_comparison.ipynb #d73b68a8
-SEEDS = ("these pictures", "p, these", "resolution, these", "signs of seeds", "unpaired, any picture", "unpaired, these")
+SEEDS = (
+    "these pictures",
+    "p, these",
+    "resolution, these",
+    "signs of seeds",
+    "unpaired, any picture",
+    "unpaired, these",
+)
 
 
 def seed_cells(c: Comparison, digits: int) -> dict[str, str]:
@@ -183,10 +190,18 @@ def seed_cells(c: Comparison, digits: int) -> dict[str, str]:
     if c.over_seeds is None:
         return {}
     here, other = c.over_seeds.these, c.unpaired_seeds if c.paired_seeds and min(c.runs) > 1 else None
-    signs = f"{p_text(c.over_seeds.sign_flip)} (least {c.over_seeds.least:.2g})" if c.over_seeds.sign_flip is not None else "other seeds"
+    signs = (
+        f"{p_text(c.over_seeds.sign_flip)} (least {c.over_seeds.least:.2g})"
+        if c.over_seeds.sign_flip is not None
+        else "other seeds"
+    )
     seen = f"{here.resolution:.{digits}f}" if math.isfinite(here.resolution) else "none"
     apart = [span(one.low, one.high, digits) for one in (other.any, other.these)] if other else [""] * 2
-    return dict(zip(SEEDS, (span(here.low, here.high, digits), p_text(c.corrected("p_these")), seen, signs, *apart), strict=True))
+    return dict(
+        zip(
+            SEEDS, (span(here.low, here.high, digits), p_text(c.corrected("p_these")), seen, signs, *apart), strict=True
+        )
+    )
 
 
 def comparison_table(
@@ -211,7 +226,12 @@ def comparison_table(
                 c = place.between(method, baseline)
                 p = p_text(c.corrected("p")) if math.isfinite(c.low) else f"not testable (n = {len(c.images)})"
                 seen = f"{c.detectable:.{digits + 1}f}" if math.isfinite(c.detectable) else "none"
-                texts = f"{c.difference:+.{digits + 1}f}", span(c.low, c.high, digits + 1), f"{c.wins}/{c.ties}/{c.losses}", p
+                texts = (
+                    f"{c.difference:+.{digits + 1}f}",
+                    span(c.low, c.high, digits + 1),
+                    f"{c.wins}/{c.ties}/{c.losses}",
+                    p,
+                )
                 rest |= dict(zip(names, (*texts, c.rank_test(), seen), strict=True)) | seed_cells(c, digits + 1)
             key = (place.name, method) if len(found) > 1 else method
             lines[key] = {name: str(text) for name, text in (line | rest | {"against the best": standing}).items()}
@@ -261,7 +281,9 @@ def caption_of(
         if math.isfinite(max(ds))
     ]
     text += (
-        [f"Resolution, the smallest difference to {baseline} that a single test finds in 80 of 100 cases: {', '.join(spans)}."]
+        [
+            f"Resolution, the smallest difference to {baseline} that a single test finds in 80 of 100 cases: {', '.join(spans)}."
+        ]
         if spans
         else []
     )
@@ -303,13 +325,23 @@ def difference_plot(
                     axis.plot(
                         c.differences, [k + 0.22] * len(c.images), "|", color=colours[c.a], markersize=6, alpha=0.7
                     )
-                here, other = (one and one.these for one in (c.over_seeds, c.paired_seeds and min(c.runs) > 1 and c.unpaired_seeds))
+                here, other = (
+                    one and one.these for one in (c.over_seeds, c.paired_seeds and min(c.runs) > 1 and c.unpaired_seeds)
+                )
                 if math.isfinite(c.low):
                     axis.plot([c.low, c.high], [k, k], color=colours[c.a], linewidth=2)
                 if here and math.isfinite(here.low):
-                    axis.plot([here.low, here.high], [k, k], color=colours[c.a], linewidth=5, alpha=0.5, solid_capstyle="butt")
+                    axis.plot(
+                        [here.low, here.high], [k, k], color=colours[c.a], linewidth=5, alpha=0.5, solid_capstyle="butt"
+                    )
                 if other:
-                    axis.plot([c.unpaired_seeds.any.low, c.unpaired_seeds.any.high], [k - 0.2] * 2, ":", color=colours[c.a], linewidth=1.2)
+                    axis.plot(
+                        [c.unpaired_seeds.any.low, c.unpaired_seeds.any.high],
+                        [k - 0.2] * 2,
+                        ":",
+                        color=colours[c.a],
+                        linewidth=1.2,
+                    )
                 axis.plot(c.difference, k, "o" if c.verdict != "undecided" else "D", color=colours[c.a],
                           markerfacecolor=colours[c.a] if c.verdict != "undecided" else "white")  # fmt: skip
             axis.set_yticks(range(len(lines)), [c.a for c in lines])
