@@ -61,7 +61,7 @@ def test_few_pictures_are_said_to_be_few_in_words_of_papers(n, tmp_path):
     assert shown.returncode == 0, shown.stderr
     for word in ("endless", "inf", "nan", "e+"):
         assert word not in shown.stdout.replace("information", ""), shown.stdout
-    assert "too few" in shown.stdout if n < 3 else "is too small to decide: 3 pictures" in shown.stdout
+    assert "too few" in shown.stdout if n < 3 else "is too small for tests of signs and ranks: 3 pictures" in shown.stdout
     assert "that takes 6 pictures" in shown.stdout
     assert ("no interval" in shown.stdout) == (n < 3)
 

@@ -384,6 +384,6 @@ def test_the_table_of_several_runs_and_the_one_of_single_checkpoints():
     assert len(single.data) == 5 and single.data.index[0] == ONE
     assert "Single checkpoints: nothing is said about methods" in single.words and "over all 10" in single.words
     five = comparison_table(rows[rows.image < "005"])
-    assert "Set14 x4 is too small to decide: 5 pictures" in five.words
+    assert "Set14 x4 is too small for tests of signs and ranks: 5 pictures" in five.words
     with pytest.raises(InputError, match="one run of 'EDSR-LIIF Simple' cannot speak for the method"):
         comparison_table(rows.query("run != 'EDSR-LIIF seed 1' and run != 'EDSR-LIIF seed 2'"))

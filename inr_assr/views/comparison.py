@@ -294,7 +294,7 @@ def caption_of(
             few.setdefault((len(c.images), c.comparisons), []).append(place.name)
     for (pictures, comparisons), names in few.items():
         text += [
-            f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} too small to decide: {pictures} pictures, where no test of ranks or signs can reach {one.alpha:g} over {comparisons} comparisons; that takes {pictures_needed(one.alpha, comparisons)} pictures."
+            f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} too small for tests of signs and ranks: {pictures} pictures, where none can reach {one.alpha:g} over {comparisons} comparisons; that takes {pictures_needed(one.alpha, comparisons)} pictures."
         ]
     text += seed_caption([place.between(name, baseline) for place in found for name in place.methods[1:]])
     text += [f"{place.name}: {place.left_out}." for place in found if place.left_out]
