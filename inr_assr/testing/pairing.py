@@ -11,10 +11,11 @@ import pandas as pd
 
 from ..foundations.coordinates import scale_name
 from ..foundations.errors import InputError, check_choice
+from .results import check_pixels
 
 # %% ../../nbs/testing/6c_pairing.ipynb #30b41b9c
 def method_names(rows: pd.DataFrame) -> pd.Series:
-    "The method of each row: 'EDSR-LIIF Simple'; the run's own name where nothing else is known."
+    "The method of each row: 'EDSR-LIIF Simple', with what makes it a variant; the run's own name where nothing else is known."
     text = rows.reindex(columns=["run", "encoder", "decoder", "recipe", "variant"]).astype(object).fillna("").astype(str)
     joint = np.where((text["encoder"] != "") & (text["decoder"] != ""), "-", "")
     names = (text["encoder"] + joint + text["decoder"] + " " + text["recipe"] + " " + text["variant"]).str.strip()
@@ -82,6 +83,7 @@ def _of_one(rows: pd.DataFrame, name: str, claim: str) -> pd.DataFrame:  # runs 
 def _of_two(rows: pd.DataFrame, a: str, b: str, benchmark, scale, profile, claim: str) -> list[pd.DataFrame]:
     "The rows of A and those of B, measured in the same place and way; `InputError` where there are none."
     rows = selected(rows, benchmark=benchmark, scale=None if scale is None else scale_name(scale))
+    check_pixels(rows)  # of two pictures under one name no difference is taken
     rows = rows.assign(subject=rows["run"] if claim == "checkpoints" else method_names(rows))
     for label, name in (("a", a), ("b", b)):
         check_choice(label, name, rows["subject"].unique())
