@@ -39,7 +39,7 @@ from .commands import DEVICE, ENSEMBLE, MEMORY, POLICIES, argument, command, par
     "  inr-assr upscale photos -o large --weights outputs/model_states_.../best.pth --size 1080x1920",
 )
 def upscale(a) -> int:
-    from inr_assr.faces.jobs import upscale_job
+    from inr_assr.faces.upscaling import upscale_job
     from inr_assr.foundations.coordinates import parse_scale
     from inr_assr.foundations.errors import InputError
     from inr_assr.foundations.memory import parse_bytes

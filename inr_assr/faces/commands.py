@@ -36,7 +36,7 @@ DEVICE = argument("--device", default="auto", help="auto (a GPU where there is o
 MEMORY = argument(
     "--memory",
     metavar="SIZE",
-    help="what an enlargement may take, as 4GB; pictures are cut, answers stay (default: little)",
+    help="the most that the whole process may take, as 4GB; pictures are cut, answers stay (default: a quarter of the free memory)",
 )
 ENSEMBLE = argument(
     "--ensemble",

@@ -116,7 +116,7 @@ class PlainRows:
 class WholePicture:
     "JPEG or WebP: the picture is put together in memory and written by Pillow."
 
-    OPTIONS = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
+    OPTIONS = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True, "exact": True}}
 
     def __init__(self, file: CheckedFile, size: tuple[int, int], channels: int, kind: str):
         self.file, self.kind, self.done = file, kind, 0
