@@ -18,7 +18,7 @@ from ..foundations.coordinates import Queries
 from ..foundations.errors import InputError
 from ..foundations.images import to_tensor
 from ..foundations.layers import channels_last
-from ..foundations.memory import attempt, in_blocks
+from ..foundations.memory import attempt, frugal, in_blocks
 from ..foundations.tiling import Part, Span, halves, span, spans
 from .budget import Cut, band_rows, flight, local_reach
 
@@ -121,8 +121,14 @@ def walk(
     size: tuple[int, int],  # (H, W) of the target
     cut: Cut = Cut(),
     most: int | None = None,  # queries in flight; None: by the device
+    tight: bool = False,  # is a budget to be kept?
 ) -> Iterator[tuple[range, range, Tensor]]:  # rows, columns, colours, not clamped
     "The target, rectangle by rectangle, rows from top to bottom; together they cover every pixel once."
+    with frugal(tight):
+        yield from _walk(model, image, size, cut, most)
+
+
+def _walk(model, image, size, cut: Cut, most: int | None) -> Iterator[tuple[range, range, Tensor]]:
     source = Source(model, image)
     asked = model.place(Queries.grid(source.lr, size, device=source.device, dtype=source.dtype))
     if not cut.stitched:

@@ -182,7 +182,8 @@ class ASSRModel(nn.Module):
         result: int = 12,  # bytes that the caller keeps for a pixel of the result
     ) -> Iterator[tuple[range, range, Tensor]]:  # rows, columns, colours (B, 3, rows, columns), not clamped
         "The enlarged picture, rectangle by rectangle; together they cover every pixel once."
-        return walk(self, image, size, choose_cut(self, image, size, tiling, parse_bytes(memory), result))
+        cut = choose_cut(self, image, size, tiling, parse_bytes(memory), result)
+        return walk(self, image, size, cut, tight=memory is not None)
 
     def upscale(
         self,
