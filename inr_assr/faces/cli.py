@@ -10,7 +10,7 @@ import re
 import sys
 
 from . import data, study, tables  # noqa: F401 their commands are declared there
-from .commands import DEVICE, ENSEMBLE, MEMORY, POLICIES, argument, command, parse
+from .commands import DEVICE, ENSEMBLE, MEMORY, POLICIES, argument, command, parse, steady_streams
 
 
 # %% ../../nbs/faces/88_cli.ipynb #1b944e02
@@ -343,6 +343,7 @@ def run(a) -> int:
 
 def main(words: list[str] | None = None) -> int:
     "The entry point: the exit code is 0, or 2 for input that does not fit, 1 for anything else, 130 when interrupted."
+    steady_streams()
     a = parse(sys.argv[1:] if words is None else words)
     try:
         return a.run(a)
