@@ -115,7 +115,7 @@ def test_with_much_free_memory_the_whole_picture_is_encoded_once(monkeypatch):
     image, seen = torch.rand(1, 3, 150, 180), []
     budget.appetite(model)  # it is measured on a few pixels, once
     model.encoder.register_forward_hook(lambda module, given, out: seen.append(given[0].shape[-2:].numel()))
-    for free, whole in ((22e9, True), (2e8, False)):
+    for free, whole in ((22e9, True), (1e8, False)):
         monkeypatch.setattr(budget, "free_memory", lambda device="cpu", free=free: int(free))
         seen.clear()
         model.upscale(image, 1.5)

@@ -28,7 +28,7 @@ COMFORT = 0.25  # of the free memory: what is taken without asking, the result i
 BAND = 48 * 10**6  # bytes of what a decoder keeps of a picture at one time; of a larger picture it sees bands of rows
 SLACK = {"whole": 1.3, "cut": 2.2}  # what the system counted for a process on CPU, of what its tensors hold: at most
 FRUGAL = 1.1  # the same under a budget, where freed memory goes back to the system at once
-LATE = 16 * 10**6  # bytes of libraries and buffers that come while the work goes on
+LATE = 32 * 10**6  # bytes that come while the work goes on: kernels that oneDNN makes for each shape of a tile, buffers of the writer; at most
 CORES = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32)  # sides of cores that the plan may choose
 
 
