@@ -63,7 +63,7 @@ def enlarged_rows(
     "The enlarged picture, from top to bottom."
     shown = (lambda done, total=0: progress.to(done)) if progress else (lambda done, total=0: None)
     if looks != 1:
-        image = to_tensor(picture.read(*map(range, picture.size)), picture.device)
+        image = picture.read(*map(range, picture.size)).to(picture.device)
         whole = model.upscale(image, None, size, tiling, memory, looks, shown)
         for top in range(0, size[0], 64):
             yield to_picture(whole[..., top : top + 64, :])
@@ -90,7 +90,7 @@ def upscale_picture(
 ) -> np.ndarray:  # (H, W, 3) uint8
     "Enlarge a picture straight into 8 bits."
     device, bound = next(model.parameters()).device, parse_bytes(memory)
-    pixels = Pixels(picture.shape[:2], lambda y, x: picture[y.start : y.stop, x.start : x.stop], device)
+    pixels = Pixels(picture.shape[:2], lambda y, x: to_tensor(picture[y.start : y.stop, x.start : x.stop]), device)
     cut = choose_cut(model, pixels, size, tiling, bound, 3) if looks == 1 else Cut()
     out, done = np.empty((*size, 3), np.uint8), 0
     for rows in enlarged_rows(model, pixels, size, cut, looks, progress, tiling, bound):
@@ -154,7 +154,7 @@ def upscale_file(
     picture = Picture(source)
     alpha = picture.alpha() if check_output(target) in CLEAR else None
     alpha = None if alpha is None else resize_pillow(alpha, wanted)
-    pixels = Pixels(picture.size, picture.read, next(model.parameters()).device)
+    pixels = Pixels(picture.size, lambda y, x: to_tensor(picture.read(y, x)), next(model.parameters()).device)
     bound = None if memory is None else max(1, memory - held)
     with Progress(source.name, wanted[0] * wanted[1], "px") as progress:
         done = 0

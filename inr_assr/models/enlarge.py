@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..foundations.coordinates import Queries
 from ..foundations.errors import InputError
-from ..foundations.images import to_tensor
 from ..foundations.layers import channels_last
 from ..foundations.memory import attempt, frugal, in_blocks
 from ..foundations.tiling import Part, Span, halves, span, spans
@@ -25,10 +23,10 @@ from .budget import Cut, band_rows, flight, local_reach
 # %% ../../nbs/models/39_enlarge.ipynb #f5a9afdb
 @dataclass(frozen=True)
 class Pixels:
-    "One picture of 8 bits, read part by part: what is enlarged without ever being whole in floats."
+    "One picture that is read part by part: what is enlarged without ever being whole in floats."
 
     size: tuple[int, int]  # (h, w)
-    read: Callable[[range, range], np.ndarray]  # (rows, columns) -> (r, c, 3) uint8 RGB
+    read: Callable[[range, range], Tensor]  # (rows, columns) -> (1, 3, r, c) RGB in [0, 1]
     device: torch.device = torch.device("cpu")  # where its parts go
 
     @property
@@ -53,7 +51,7 @@ class Source:
         if isinstance(self.image, Tensor):
             part = self.image[..., y.start : y.stop, x.start : x.stop]
         else:
-            part = to_tensor(self.image.read(y, x), self.device).to(self.dtype)
+            part = self.image.read(y, x).to(self.device, self.dtype)
         if rows.stop > self.lr[0] or columns.stop > self.lr[1]:
             part = part[..., [i - y.start for i in chosen[0]], :][..., [i - x.start for i in chosen[1]]]
         return channels_last(self.model.normalisation.into(part))
