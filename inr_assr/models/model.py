@@ -195,7 +195,7 @@ class ASSRModel(nn.Module):
         looks: int = 1,  # 8: the mean over flips and turns of the picture (self-ensemble); 4: over turns
         progress: Callable[[int, int], None] | None = None,  # called with (pixels done, pixels in all)
     ) -> Tensor:  # the same layout, clamped to [0, 1], on the image's device
-        "Enlarge a picture. Memory is bounded by the result and one tile."
+        "Enlarge a picture, in a quarter of the free memory where no budget is given."
         if (
             not isinstance(image, Tensor)
             or image.ndim not in (3, 4)
