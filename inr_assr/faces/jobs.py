@@ -35,8 +35,9 @@ from ..training.processes import launch
 from ..training.recipes import Recipe
 from ..training.runs import Start, configure
 from ..training.validation import Validation, hold_out
-from ..views.live import Progress, follow, summary
+from ..views.live import follow, summary
 from ..views.plots import Example
+from ..views.progress import Progress
 
 # %% ../../nbs/faces/81_jobs.ipynb #02a75044
 def train_job(

@@ -22,7 +22,7 @@ from ..foundations.writing import CLEAR, HELD, KINDS, check_output, picture_writ
 from ..models.budget import Cut, choose_cut
 from ..models.enlarge import Pixels, walk
 from ..models.model import ASSRModel
-from ..views.live import Progress
+from ..views.progress import Progress
 
 # %% ../../nbs/faces/8b_upscaling.ipynb #95f1e2f7
 def in_rows(
