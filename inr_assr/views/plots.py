@@ -14,9 +14,12 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 from PIL import Image
 
 from ..foundations.errors import InputError
+from ..foundations.files import printable
 from ..metrics.contract import METRICS
 from ..testing.results import distinguish_runs, means, scale_order, table_of
 
@@ -25,6 +28,16 @@ class Chart(Figure):
     "A figure that Jupyter shows by itself, small enough to be kept in a notebook: lines as PNG, photos as JPEG."
 
     photos = False
+
+    def draw(self, renderer) -> None:
+        "Names are drawn as they are: no dollar sign begins a formula, control characters are shown as escapes."
+        scales = [axis for axes in self.axes for axis in (axes.xaxis, axes.yaxis)]
+        logarithmic = [axis for axis in scales if isinstance(axis.get_major_formatter(), LogFormatter)]
+        formulas = {id(text) for axis in logarithmic for text in axis.findobj(Text)} - {id(axis.label) for axis in logarithmic}
+        for text in self.findobj(lambda part: isinstance(part, Text) and id(part) not in formulas):
+            text.set_parse_math(False)
+            text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
+        super().draw(renderer)
 
     def _shown(self, kind: str, **options) -> bytes:
         data = io.BytesIO()
