@@ -171,7 +171,7 @@ def test_job(
         make_folder(out.parent, "results")
         damage = mend_rows(out)
     if not folders.get("hr_folder") and (word := found.missing(root)):
-        print(f"note: {word}")
+        print(f"note: {printable(word)}")
     names = usable(metric_names(metrics))  # fail before the work
     headline = PROFILES[profile].headline[found.kind]
     headline = headline if headline in names else names[0]
@@ -184,8 +184,7 @@ def test_job(
         return before(facts) if not save or saved_as(place(facts)) == _identity(facts) else None
 
     options = (method, benchmark, data, scales, profile, names, strategy, looks)
-    label = printable(f"{method.run} on {found.name}")
-    with contextlib.closing(RowFile(out, again)) as keep, Progress(label, 1, "picture") as progress:
+    with contextlib.closing(RowFile(out, again)) as keep, Progress(f"{method.run} on {found.name}", 1, "picture") as progress:
         for restored in evaluate(*options, have=have, **folders):
             rows.extend(restored.rows)
             progress.bar.total = progress.total = restored.total
@@ -372,7 +371,7 @@ def upscale_job(
     if source.is_dir():
         paths = find_pictures(source, "input")
         if others := [path.name for path in find_others(source)]:
-            print(f"left alone, no pictures by their names: {', '.join(others[:5])}{' ...' if len(others) > 5 else ''}")
+            print(printable(f"left alone, no pictures by their names: {', '.join(others[:5])}{' ...' if len(others) > 5 else ''}"))
         if out.suffix.lower() in SUFFIXES:
             raise InputError(f"output: {str(out)!r} looks like a file, but the input is a folder; give a folder.")
         targets = {path: out / path.with_suffix(".png").name for path in paths}
@@ -398,11 +397,11 @@ def upscale_job(
             with Progress(path.name, wanted[0] * wanted[1], "px") as progress:
                 result = upscale_picture(model, picture, wanted, tiling, memory, looks, progress)
             save_picture(result, target, None if alpha is None else resize_pillow(alpha, wanted))
-            print(f"{path.name}: {picture.shape[1]}x{picture.shape[0]} -> {wanted[1]}x{wanted[0]}  {target}")
+            print(printable(f"{path.name}: {picture.shape[1]}x{picture.shape[0]} -> {wanted[1]}x{wanted[0]}  {target}"))
             written.append(target)
         except InputError as error:
             if not source.is_dir():
                 raise
             failed[path.name] = str(error)
-            print(f"left out {path.name}: {error}")
+            print(printable(f"left out {path.name}: {error}"))
     return written, failed

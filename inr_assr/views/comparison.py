@@ -17,6 +17,7 @@ from pandas.io.formats.style import Styler
 
 from ..foundations.coordinates import scale_name
 from ..foundations.errors import InputError, check_choice
+from ..foundations.files import printable
 from ..metrics.contract import METRICS
 from ..testing.results import scale_order
 from ..testing.statistics import Comparison, all_comparisons, method_names, p_text
@@ -266,7 +267,7 @@ def difference_plot(
                     axis.plot([c.low, c.high], [k, k], color=colours[c.a], linewidth=2)
                 axis.plot(c.difference, k, "o" if c.verdict != "undecided" else "D", color=colours[c.a],
                           markerfacecolor=colours[c.a] if c.verdict != "undecided" else "white")  # fmt: skip
-            axis.set_yticks(range(len(lines)), [c.a for c in lines])
+            axis.set_yticks(range(len(lines)), [printable(c.a) for c in lines])
             axis.set_ylim(-0.5, len(lines) - 0.3)
             axis.grid(axis="y", visible=False)
             axis.set_title(f"{place.name}, {len(lines[0].images)} pictures", loc="left", fontsize=10)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from ..data.pairs import Pair
 from ..data.pictures import PictureStore
 from ..foundations.errors import InputError
+from ..foundations.files import printable
 from ..foundations.resampling import resize_pillow
 from ..training.loop import Epoch, Look, Note, Step, train
 from ..training.runs import TrainingConfiguration
@@ -36,6 +37,7 @@ class Progress:
         unit: str = "",  # what a step is
     ):
         self.display, stream, terminal = None, None, os.environ.get("INR_ASSR_TERMINAL")
+        label = printable(label)
         if terminal:
             try:
                 stream = open(terminal, "w")  # noqa: SIM115
@@ -62,6 +64,7 @@ class Progress:
 
     def to(self, done: int, note: str = "") -> None:
         "Say how far it is."
+        note = printable(note)
         if note:
             self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(done - self.done)

@@ -112,7 +112,7 @@ def curves(
             if baseline in table:
                 above[1].plot(scales, table[run] - table[baseline], "o-", color=colours[run], markersize=4)
         above[0].set_ylabel(label_of(metric))
-        above[0].legend(frameon=False)
+        above[0].legend(above[0].lines, list(table), frameon=False)  # by name: labels that begin with _ would be left out
         above[0].set_title(f"{benchmark}, mean of {chosen['image'].nunique()} pictures", loc="left")
         if baseline in table:
             above[1].set_ylabel(f"minus {baseline}")
@@ -233,7 +233,7 @@ def training_curves(
             axis.set_xlabel("epoch")
             axis.xaxis.get_major_locator().set_params(integer=True)
         if len(runs) > 1:
-            figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+            figure.legend(axis.lines, list(runs), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
