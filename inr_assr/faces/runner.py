@@ -8,7 +8,9 @@ __all__ = ['Parameters', 'TrainRun', 'TestRun', 'ReportRun', 'DemoRun', 'train_b
 
 # %% ../../nbs/faces/83_runner.ipynb #5f38025a
 import dataclasses
+import logging
 import os
+import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,7 +245,11 @@ def check_kernel(
     except NoSuchKernel:
         raise InputError(f"notebook: Jupyter has no kernel {name!r}; '{sys.executable} -m pip install ipykernel' brings it.") from None
     program = Path(spec.argv[0])
-    if len(program.parts) == 1 or not program.name.lower().startswith("python"):  # 'python': Jupyter takes this one
+    if len(program.parts) == 1:  # "python", which Jupyter takes for this one, or another word
+        return
+    if not shutil.which(program):
+        raise InputError(f"notebook: the kernel {name!r} of Jupyter, described in {spec.resource_dir!r}, needs {str(program)!r}, which is not there.")
+    if not program.name.lower().startswith("python"):  # it starts something that cannot be known
         return
     same = os.path.abspath(program.parent) == os.path.abspath(Path(sys.executable).parent)
     if not same or program.resolve() != Path(sys.executable).resolve():
@@ -266,6 +272,7 @@ def _write_whole_notebooks(output: Path) -> str:  # the path as papermill is to 
 
     path = os.path.abspath(output)
     papermill_io.register(path, Whole())
+    logging.getLogger("papermill").addHandler(logging.NullHandler())  # what it says comes out as our line
     return path.replace("{", "{{").replace("}", "}}")  # papermill fills in what stands in braces
 
 
@@ -284,7 +291,11 @@ def run_notebook(
     source, output, parameters = Path(source), Path(output), parameters or {}
     if not source.is_file():
         raise InputError(f"notebook: no file {str(source)!r}.")
-    known = papermill.inspect_notebook(str(source))
+    try:
+        known = papermill.inspect_notebook(str(source).replace("{", "{{").replace("}", "}}"))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # no JSON, or JSON of something else
+        told = (str(error).splitlines() or [""])[0]
+        raise InputError(f"notebook: {str(source)!r} is no notebook that can be read ({type(error).__name__}: {told}).") from None
     unknown = [name for name in parameters if name not in known]
     if unknown:
         raise InputError(
