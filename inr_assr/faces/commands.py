@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'DEVICE', 'MEMORY', 'ORIGIN', 'ENSEMBLE', 'POLICIES', 'argument', 'command', 'Parser', 'parse', 'Nowhere',
-           'open_streams', 'give_up', 'failed']
+           'open_streams', 'give_up', 'say', 'failed']
 
 # %% ../../nbs/faces/85_commands.ipynb #3197293b
 import argparse
@@ -97,9 +97,7 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"{word} is no option here." + (f" Did you mean {found[0]}?" if found else ""))
 
     def error(self, message: str):
-        from inr_assr.foundations.files import printable
-
-        print(printable(f"inr-assr: {message} (see {self.prog} --help)"), file=sys.stderr)
+        say(f"{message} (see {self.prog} --help)")
         raise SystemExit(2)
 
 
@@ -147,16 +145,27 @@ def give_up(stream) -> None:
         pass
 
 
+def say(
+    line: str,
+    below: bool = False,  # on a new line: something stands where the cursor is
+) -> None:
+    "One line on standard error, where that can be written."
+    from inr_assr.foundations.files import printable
+
+    try:
+        print("\n" * below + printable(f"inr-assr: {line.strip()}"), file=sys.stderr, flush=True)
+    except OSError:
+        give_up(sys.stderr)
+
+
 def failed(error: BaseException, name: str) -> int:  # the exit code
     "Say in one line why the command `name` ended; with `INR_ASSR_DEBUG` in the environment, what is unexpected is raised again."
     from inr_assr.foundations.errors import InputError
-    from inr_assr.foundations.files import printable
 
     code, told = 1, f"unexpected {type(error).__name__}: {(str(error).splitlines() or [''])[0]} (INR_ASSR_DEBUG=1 shows where)"
     if isinstance(error, KeyboardInterrupt):
         more = "; the same command goes on after the last finished epoch" if name == "train" else ""
         code, told = 130, f"interrupted{more}"
-        told = told if not sys.stderr.isatty() else f"\n{told}"
     elif isinstance(error, BrokenPipeError):
         told = ""
     elif isinstance(error, InputError):
@@ -165,12 +174,8 @@ def failed(error: BaseException, name: str) -> int:  # the exit code
         told = f"output: {error.filename or 'standard output or a file'} cannot be written ({error.strerror})."
     elif os.environ.get("INR_ASSR_DEBUG"):
         raise error
-    try:
-        if told:
-            start = "\n" * told.startswith("\n")
-            print(f"{start}inr-assr: {printable(told.strip())}", file=sys.stderr, flush=True)
-    except OSError:
-        give_up(sys.stderr)
+    if told:
+        say(told, code == 130 and sys.stderr.isatty())
     try:
         sys.stdout.flush()
     except OSError:
