@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import cli, shared
@@ -18,6 +19,7 @@ from PIL import Image
 import inr_assr
 from inr_assr.data.pictures import DEMO_PHOTOS, demo_photo
 from inr_assr.faces.jobs import test_job as run_test
+from inr_assr.foundations.errors import InputError
 from inr_assr.foundations.images import read_picture, save_picture
 from inr_assr.foundations.resampling import resize_matlab
 from inr_assr.models.checkpoints import save_model
@@ -302,3 +304,17 @@ def test_a_picture_of_one_pixel_is_named_and_left_out(tmp_path):
 def test_a_run_of_bicubic_has_the_name_it_is_given(tmp_path):
     measure(photos(tmp_path / "photos", 0), tmp_path / "r.csv", "--run", "mine")
     assert set(read_rows(tmp_path / "r.csv")["run"]) == {"mine"}
+
+
+def test_no_difference_is_taken_between_two_pictures_of_one_name(tmp_path):
+    "In Python as on the command line."
+    from inr_assr.testing.statistics import compare
+
+    folder, out = photos(tmp_path / "p", 0), tmp_path / "r.csv"
+    assert cli("test", "--bicubic", "--benchmark", folder, "--data", ".", "--scales", "4", "--out", out).returncode == 0
+    rows = read_rows(out)
+    other = rows.assign(run="mine", value=rows["value"] + 1)
+    assert compare(pd.concat([rows, other]), "mine", "bicubic", claim="checkpoints").difference == pytest.approx(1)
+    other["hr_pixels"] = other["hr_pixels"].iloc[::-1].to_numpy()
+    with pytest.raises(InputError, match="two HR pictures are named"):
+        compare(pd.concat([rows, other]), "mine", "bicubic", claim="checkpoints")

@@ -1,5 +1,6 @@
 "A rows file that was cut off, edited or spoilt: file and line are named, bad lines are kept beside it, the rest is used, and the exit code says so."
 
+import gzip
 import time
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from conftest import cli
 
 from inr_assr.data.pictures import DEMO_PHOTOS, demo_photo
+from inr_assr.foundations.errors import InputError
 from inr_assr.foundations.images import save_picture
 from inr_assr.testing.results import COLUMNS, KEY, distinguish_runs, means, measured_in, read_rows, write_rows
 
@@ -200,3 +202,15 @@ def test_one_measurement_in_two_files_counts_once(tmp_path):
     assert set(distinguish_runs(both)["run"]) == {f"run {i} [code {code}]" for i in range(10) for code in ("0123456789", "fedcba9876")}  # fmt: skip
     mean = means(both).groupby("run")["mean"].mean()
     assert np.allclose(mean.filter(like="fedc").to_numpy() - mean.filter(like="0123").to_numpy(), 1)
+
+
+def test_packed_rows_are_read_and_torn_ones_named(made, tmp_path):
+    "Committed studies keep their rows packed."
+    plain, packed = tmp_path / "r.csv", tmp_path / "b" / "rows.csv.gz"
+    packed.parent.mkdir()
+    plain.write_bytes(made[1])
+    packed.write_bytes(gzip.compress(made[1]))
+    pd.testing.assert_frame_equal(read_rows(packed.parent), read_rows(plain))
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(InputError, match="rows.csv.gz.*cannot be read"):
+        read_rows(packed)

@@ -63,9 +63,10 @@ def trainings(kind, n, runs, effect=0.0, seed_sd=0.02, seed=0):
 @pytest.mark.parametrize("n", COUNTS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_found_more_often_than_alpha_where_there_is_nothing(kind, n):
+    "Exponential differences of five pictures are the exception, at the rate that the notebook states."
     found = in_batches(pictures(kind, n), trials=3500)
-    rate = (found["p"] < 0.05).mean()
-    assert 0.005 < rate <= 0.05 + off(0.05, 3500)
+    rate, stated = (found["p"] < 0.05).mean(), 0.087 if (kind, n) == ("skewed", 5) else 0.05
+    assert 0.005 < rate <= stated + off(stated, 3500)
     covered = (found["low"] <= 0) & (0 <= found["high"])
     assert (covered == (found["p"] > 0.05)).mean() > 0.999  # the interval and p are one statement
 
@@ -88,10 +89,10 @@ def test_the_detectable_difference_is_found_in_80_of_100(interval, n):
 
 
 @pytest.mark.parametrize("kind, n, effect, rate", [
-    ("normal", 5, 2, 0.551), ("normal", 14, 1, 0.899), ("normal", 100, 0.25, 0.682),
-    ("heavy-tailed", 5, 2, 0.661), ("heavy-tailed", 14, 1, 0.872), ("heavy-tailed", 100, 0.25, 0.719),
-    ("skewed", 5, 2, 0.553), ("skewed", 14, 1, 0.998), ("skewed", 100, 0.25, 0.732),
-    ("skewed", 5, -2, 0.480), ("skewed", 14, -1, 0.620), ("skewed", 100, -0.25, 0.573),
+    ("normal", 5, 2, 0.822), ("normal", 14, 1, 0.899), ("normal", 100, 0.25, 0.682),
+    ("heavy-tailed", 5, 2, 0.861), ("heavy-tailed", 14, 1, 0.872), ("heavy-tailed", 100, 0.25, 0.719),
+    ("skewed", 5, 2, 0.975), ("skewed", 14, 1, 0.998), ("skewed", 100, 0.25, 0.732),
+    ("skewed", 5, -2, 0.700), ("skewed", 14, -1, 0.620), ("skewed", 100, -0.25, 0.573),
 ])  # fmt: skip
 def test_an_effect_is_found_at_the_stated_rate(kind, n, effect, rate):
     "In standard deviations; the rates come from 20 000 other trials."
@@ -145,7 +146,7 @@ def test_equality_is_shown_at_the_stated_rate(sd, n, rate):
 @pytest.mark.parametrize("kind", KINDS)
 def test_equality_is_not_claimed_of_methods_a_margin_apart(kind, n):
     "More often than alpha only of few and skewed differences, and then at the stated rate."
-    rate = {5: 0.072, 14: 0.070}.get(n, 0.05) if kind == "skewed" else 0.05
+    rate = {5: 0.125, 14: 0.070}.get(n, 0.05) if kind == "skewed" else 0.05
     for effect in (0.05, -0.05):
         found = in_batches(pictures(kind, n, effect, 0.08), 1500)
         assert (found["equivalence"] < 0.05).mean() <= rate + off(rate, 1500)
@@ -256,15 +257,24 @@ def test_identical_checkpoints_are_equivalent():
     assert compare(pd.concat([rows, almost]), "EDSR-copy seed 0", TWO, claim="checkpoints").verdict == "equivalent"
 
 
-@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 2])
 def test_too_few_pictures_decide_nothing(n):
     for claim, a, b in (("methods", A, B), ("checkpoints", ONE, TWO)):
         found = compare(made(n), a, b, claim=claim)
-        assert found.verdict == "undecided" and (found.low, found.high, found.p) == (-np.inf, np.inf, 1)
+        assert found.verdict == "undecided" and np.isnan([found.low, found.high, found.detectable]).all()
+        assert found.p == 1 and found.equivalence == 1
         assert f"on {n} picture" in found.say() and "too few to decide anything" in found.say()
-        assert "\n" not in found.say() and "nan" not in found.say() and "inf " not in found.say()
+        assert "\n" not in found.say() and "nan" not in found.say() and "inf " not in found.say() and "no interval" in found.say()
     by_t = compare(made(n), ONE, TWO, claim="checkpoints", interval="t")
     assert np.isfinite(by_t.low) == (n > 1)
+
+
+def test_three_pictures_have_an_interval_that_knows_how_few_they_are():
+    found = compare(made(3), ONE, TWO, claim="checkpoints")
+    spread = np.std(found.differences, ddof=1) / 3**0.5
+    assert found.high - found.low >= 2 * 4.30 * spread and "of 3 pictures" in found.say() or found.verdict != "undecided"
+    rates = [(in_batches(pictures(kind, 3), 3500)["p"] < 0.05).mean() for kind in ("normal", "heavy-tailed")]
+    assert max(rates) <= 0.05
 
 
 def test_rank_tests_on_five_pictures_are_not_testable():
@@ -374,6 +384,6 @@ def test_the_table_of_several_runs_and_the_one_of_single_checkpoints():
     assert len(single.data) == 5 and single.data.index[0] == ONE
     assert "Single checkpoints: nothing is said about methods" in single.words and "over all 10" in single.words
     five = comparison_table(rows[rows.image < "005"])
-    assert "Set14 x4 is too small to decide: 5 pictures" in five.words
+    assert "Set14 x4 is too small for tests of signs and ranks: 5 pictures" in five.words
     with pytest.raises(InputError, match="one run of 'EDSR-LIIF Simple' cannot speak for the method"):
         comparison_table(rows.query("run != 'EDSR-LIIF seed 1' and run != 'EDSR-LIIF seed 2'"))

@@ -10,7 +10,7 @@ import re
 import sys
 
 from . import data, study, tables  # noqa: F401 their commands are declared there
-from .commands import DEVICE, ENSEMBLE, MEMORY, ORIGIN, POLICIES, argument, command, failed, open_streams, parse
+from .commands import DEVICE, ENSEMBLE, MEMORY, ORIGIN, POLICIES, argument, command, failed, parse, steady_streams
 
 # %% ../../nbs/faces/88_cli.ipynb #1b944e02
 @command(
@@ -39,7 +39,7 @@ from .commands import DEVICE, ENSEMBLE, MEMORY, ORIGIN, POLICIES, argument, comm
     "  inr-assr upscale photos -o large --weights outputs/model_states_.../best.pth --size 1080x1920",
 )
 def upscale(a) -> int:
-    from inr_assr.faces.jobs import upscale_job
+    from inr_assr.faces.upscaling import upscale_job
     from inr_assr.foundations.coordinates import parse_scale
     from inr_assr.foundations.errors import InputError
     from inr_assr.foundations.memory import parse_bytes
@@ -353,7 +353,7 @@ def run(a) -> int:
 
 def main(words: list[str] | None = None) -> int:
     "The entry point: the exit code is 0, or 2 for input that does not fit, 1 for anything else, 130 when interrupted."
-    open_streams()
+    steady_streams()
     name = ""
     try:
         try:

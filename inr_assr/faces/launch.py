@@ -196,6 +196,9 @@ def gains(rows: pd.DataFrame, metric: str = "psnr_y") -> list[str]:
     table = table.assign(method=table["run"].str.partition("\n")[0])
     for (benchmark, method), part in table[table["method"] != "bicubic"].groupby(["benchmark", "method"], sort=False):
         plain = table[(table["method"] == "bicubic") & (table["benchmark"] == benchmark)].set_index("scale")["mean"]
+        if plain.index.has_duplicates or part.duplicated(["run", "scale"]).any():
+            said.append(f"{benchmark}: nothing is said of {method}: its rows, or bicubic's, were not all measured alike.")
+            continue
         mean = part.groupby("scale")["mean"].mean()
         scales = [scale for scale in scale_order(mean.index) if scale in plain.index]
         told = ", ".join(f"{mean[scale] - plain[scale]:+.2f} dB at x{scale}" for scale in scales)

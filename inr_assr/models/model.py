@@ -25,7 +25,8 @@ from ..foundations.layers import channels_last
 from ..foundations.memory import parse_bytes
 from ..foundations.padding import PaddingPolicy
 from ..foundations.registry import Registry, plain_name
-from .enlarge import choose_cut, self_ensemble, walk
+from .budget import choose_cut
+from .enlarge import Pixels, self_ensemble, walk
 
 # %% ../../nbs/models/40_model.ipynb #19a2e216
 PRECISIONS = ("float32", "bf16")
@@ -174,14 +175,15 @@ class ASSRModel(nn.Module):
 
     def blocks(
         self,
-        image: Tensor,  # (B, 3, h, w) RGB in [0, 1], on the model's device
+        image: Tensor | Pixels,  # (B, 3, h, w) RGB in [0, 1], on the model's device; or 8 bits, read part by part
         size: tuple[int, int],  # (H, W) of the target
         tiling: str | int = "auto",  # "auto": by memory; "whole": never cut; a number: side of a core in LR pixels
-        memory: str | int | None = None,  # "4GB": what may be taken, the result included; None: little
+        memory: str | int | None = None,  # "4GB": the peak of the whole process; None: a quarter of what is free
         result: int = 12,  # bytes that the caller keeps for a pixel of the result
     ) -> Iterator[tuple[range, range, Tensor]]:  # rows, columns, colours (B, 3, rows, columns), not clamped
         "The enlarged picture, rectangle by rectangle; together they cover every pixel once."
-        return walk(self, image, size, choose_cut(self, image, size, tiling, parse_bytes(memory), result))
+        cut = choose_cut(self, image, size, tiling, parse_bytes(memory), result)
+        return walk(self, image, size, cut, tight=memory is not None)
 
     def upscale(
         self,
@@ -193,7 +195,7 @@ class ASSRModel(nn.Module):
         looks: int = 1,  # 8: the mean over flips and turns of the picture (self-ensemble); 4: over turns
         progress: Callable[[int, int], None] | None = None,  # called with (pixels done, pixels in all)
     ) -> Tensor:  # the same layout, clamped to [0, 1], on the image's device
-        "Enlarge a picture. Memory is bounded by the result and one tile."
+        "Enlarge a picture, in a quarter of the free memory where no budget is given."
         if (
             not isinstance(image, Tensor)
             or image.ndim not in (3, 4)
@@ -204,7 +206,7 @@ class ASSRModel(nn.Module):
             raise InputError(
                 f"image: {found} does not fit; give a float tensor (batch, 3, height, width) with RGB in [0, 1]."
             )
-        if not image.isfinite().all():
+        if not all(part.isfinite().all() for part in image.split(256, -2)):
             raise InputError("image: it holds values that are not finite numbers.")
         if (scale is None) == (size is None):
             raise InputError("upscale: give either scale or size.")
@@ -220,7 +222,9 @@ class ASSRModel(nn.Module):
             def restore(seen: Tensor, size: tuple[int, int]) -> Tensor:
                 nonlocal ready
                 told = progress and (lambda done, total: progress(done // looks + ready * total // looks, total))
-                result = self.upscale(seen, None, size, tiling, memory, 1, told)
+                turned = 4 * batch.shape[0] * 3 * size[0] * size[1]  # the answer turned back, besides the sum and the answer
+                bound = None if memory is None else max(1, parse_bytes(memory) - turned)
+                result = self.upscale(seen, None, size, tiling, bound, 1, told)
                 ready += 1
                 return result
 

@@ -22,15 +22,15 @@ from .rows import COLUMNS, KEY, LEAST, NAMES, TEXT, check_results_path, read_fil
 
 # %% ../../nbs/testing/67_results.ipynb #503bbb3c
 def read_rows(
-    *paths: str | Path,  # files, or folders that are searched for rows*.csv and rows*.parquet
+    *paths: str | Path,  # files, or folders that are searched for rows*.csv, rows*.csv.gz and rows*.parquet
 ) -> pd.DataFrame:  # `attrs["damage"]`: one sentence for each line that could not be used
     "All rows of some files, each measurement once; `InputError` where a file is missing or holds something else, or none has a row."
     files, tables, damage = [], [], []
     for path in map(Path, paths):
         if path.is_dir():
-            inner = sorted([*path.rglob("rows*.csv"), *path.rglob("rows*.parquet")])
+            inner = sorted(file for kind in ("csv", "csv.gz", "parquet") for file in path.rglob(f"rows*.{kind}"))
             if not inner:
-                raise InputError(f"results: no rows*.csv or rows*.parquet in {str(path)!r}.")
+                raise InputError(f"results: no rows*.csv, rows*.csv.gz or rows*.parquet in {str(path)!r}.")
         files += inner if path.is_dir() else [path]
     for file in files:
         table, sentences = _read_and_tell(file)
@@ -76,7 +76,7 @@ def results_file(
         return check_results_path(out)
     if out.suffix and not out.is_dir():
         raise InputError(f"results: {out.name!r} must end in .csv or .parquet, or name a folder.")
-    plain = re.sub(r"[ ()\[\]]+", "_", f"rows_{run}_{benchmark}").strip("_")
+    plain = re.sub(r"[ _()\[\]]+", "_", f"rows_{run}_{benchmark}").strip("_")
     return out / f"{file_name(plain)}.csv"
 
 
@@ -211,12 +211,10 @@ def distinguish_runs(
 ) -> pd.DataFrame:  # the same rows; `run` has a suffix where one name stands for several things
     "Runs under names that stand for one thing each: 'mine [weights 3fa9c01b]'. `InputError` where two pictures share a name. All that averages calls this."
     check_pixels(rows)
-    texts = pd.DataFrame(
-        {c: rows[c].astype(object).fillna("").astype(str) if c in rows else "" for c in (*KEY, "code")},
-        index=rows.index,
-    )
+    numbered = rows.reset_index(drop=True)  # tables that were put together have labels twice
+    texts = numbered.reindex(columns=[*KEY, "code"]).astype(object).fillna("").astype(str)
     texts["known"] = np.where((texts["code"] != "") | (texts["hr_pixels"] != ""), "known", "")
-    suffix = pd.Series("", index=rows.index)
+    suffix = pd.Series("", index=texts.index)
     for column, group, word in RULES:
         if column.startswith("profile") and not profiles:
             continue
@@ -229,7 +227,8 @@ def distinguish_runs(
             suffix[chosen] += ", " + values[chosen].map(word.format)
     if (suffix == "").all():
         return rows
-    return rows.assign(run=rows["run"].where(suffix == "", rows["run"] + " [" + suffix.str[2:] + "]"))
+    names = texts["run"].where(suffix == "", texts["run"] + " [" + suffix.str[2:] + "]")
+    return rows.assign(run=names.to_numpy())
 
 
 def check_pixels(rows: pd.DataFrame) -> None:

@@ -7,7 +7,9 @@ __all__ = ['COLUMNS', 'KEY', 'LEAST', 'NUMBERS', 'TEXT', 'NAMES', 'check_results
 
 # %% ../../nbs/testing/6a_rows.ipynb #6a000003
 import csv
+import gzip
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +120,9 @@ def read_file(path: Path) -> tuple[pd.DataFrame, list[tuple[int, str, str]]]:  #
     "The rows of a file, and the lines that are none (after the header); `InputError` where it is no results file."
     if not path.is_file():
         raise InputError(f"results: no file {str(path)!r}.")
-    check_results_path(path)
+    packed = path.name.lower().endswith(".csv.gz")
+    if not packed:
+        check_results_path(path)
     numbers, lines, bad_lines = [], [], []
     try:
         if path.suffix.lower() == ".parquet":
@@ -127,8 +131,10 @@ def read_file(path: Path) -> tuple[pd.DataFrame, list[tuple[int, str, str]]]:  #
                 lambda c: c.astype(object).where(c.notna(), "nan" if c.name in NUMBERS else "").astype(str)
             )
         else:
-            numbers, lines, table, bad_lines = _parse_csv(path.read_bytes().decode(errors="surrogateescape"))
-    except (ValueError, OSError) as error:
+            numbers, lines, table, bad_lines = _parse_csv(
+                (gzip.decompress if packed else bytes)(path.read_bytes()).decode(errors="surrogateescape")
+            )
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise InputError(f"results: {str(path)!r} cannot be read ({str(error).splitlines()[0]}).") from None
     if missing := [name for name in LEAST if name not in table.columns]:
         raise InputError(f"results: {str(path)!r} is no results file; it lacks the columns {', '.join(missing)}.")

@@ -144,8 +144,8 @@ def beside(
         note = _foreign(next(row.to_frame().T.itertuples(index=False)))
         count = BENCHMARKS[mean.benchmark].count if mean.benchmark in BENCHMARKS else None
         if count and mean.pictures != count:
-            same = f", {mean.identical} identical (infinite)" if mean.identical else ""
-            note = note or f"{mean.pictures} of {count} pictures{same}"
+            perfect = f", {mean.identical} identical (infinite)" if mean.identical else ""
+            note = note or f"{mean.pictures} of {count} pictures{perfect}"
         found = table[
             (table["encoder"] == OURS.get(row["encoder"], row["encoder"]))
             & (table["decoder"] == row["decoder"])

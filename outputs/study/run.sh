@@ -13,9 +13,7 @@ if [ "$1" = collect ]; then
         grep -q '"state": "done"' "$state" || continue
         from=$(dirname "$state"); to=$here/runs/$(basename "$from")
         mkdir -p "$to"
-        for name in state.json configuration.json log.csv; do
-            find "$from" -name "$name" -exec cp {} "$to/" \;
-        done
+        (cd "$from" && tar cf - $(find . -name state.json -o -name configuration.json -o -name log.csv)) | tar xf - -C "$to"
         gzip -9nc "$from/rows.csv" > "$to/rows.csv.gz"
     done
     ls "$here/runs" | wc -l
@@ -32,7 +30,7 @@ for rows in "$here"/runs/*/rows.csv.gz; do  # what finished before is not done a
     place=$runs/$(basename "$(dirname "$rows")")
     [ -e "$place/state.json" ] && continue
     mkdir -p "$place"
-    cp "$(dirname "$rows")"/*.json "$(dirname "$rows")"/log.csv "$place/" 2>/dev/null || true
+    cp -r "$(dirname "$rows")"/. "$place/"
     gunzip -c "$rows" > "$place/rows.csv"
 done
 # one thread a run, whatever runs beside it: the number of threads decides the last bits
