@@ -169,7 +169,7 @@ def test_job(
         make_folder(out.parent, "results")
         damage = mend_rows(out)
     if not folders.get("hr_folder") and (word := found.missing(root)):
-        print(f"note: {word}")
+        print(f"note: {printable(word)}")
     names = usable(metric_names(metrics))  # fail before the work
     headline = PROFILES[profile].headline[found.kind]
     headline = headline if headline in names else names[0]
@@ -182,8 +182,7 @@ def test_job(
         return before(facts) if not save or saved_as(place(facts)) == _identity(facts) else None
 
     options = (method, benchmark, data, scales, profile, names, strategy, looks)
-    label = printable(f"{method.run} on {found.name}")
-    with contextlib.closing(RowFile(out, again)) as keep, Progress(label, 1, "picture") as progress:
+    with contextlib.closing(RowFile(out, again)) as keep, Progress(f"{method.run} on {found.name}", 1, "picture") as progress:
         for restored in evaluate(*options, have=have, **folders):
             rows.extend(restored.rows)
             progress.bar.total = progress.total = restored.total

@@ -14,7 +14,7 @@ import numpy as np
 from ..data.pictures import find_others, find_pictures
 from ..foundations.coordinates import parse_scale, target_size
 from ..foundations.errors import InputError, check_number
-from ..foundations.files import make_folder
+from ..foundations.files import make_folder, printable
 from ..foundations.images import Picture, picture_size, reading_memory, to_picture, to_tensor
 from ..foundations.memory import parse_bytes, trim_memory
 from ..foundations.resampling import resize_pillow
@@ -163,7 +163,7 @@ def upscale_file(
                 clear = alpha is not None
                 write(np.dstack([rows, alpha[done : done + len(rows)]]) if clear else rows)
                 done += len(rows)
-    print(f"{source.name}: {lr[1]}x{lr[0]} -> {wanted[1]}x{wanted[0]}  {target}")
+    print(printable(f"{source.name}: {lr[1]}x{lr[0]} -> {wanted[1]}x{wanted[0]}  {target}"))
 
 
 def find_targets(source: Path, out: Path) -> dict[Path, Path]:
@@ -175,7 +175,7 @@ def find_targets(source: Path, out: Path) -> dict[Path, Path]:
         return {source: out}
     paths = find_pictures(source, "input")
     if others := [path.name for path in find_others(source)]:
-        print(f"left alone, no pictures by their names: {', '.join(others[:5])}{' ...' if len(others) > 5 else ''}")
+        print(printable(f"left alone, no pictures by their names: {', '.join(others[:5])}{' ...' if len(others) > 5 else ''}"))
     if out.suffix.lower() in KINDS:
         raise InputError(f"output: {str(out)!r} looks like a file, but the input is a folder; give a folder.")
     targets = {path: out / path.with_suffix(".png").name for path in paths}
@@ -211,6 +211,6 @@ def upscale_job(
             if not source.is_dir():
                 raise
             failed[path.name] = str(error)
-            print(f"left out {path.name}: {error}")
+            print(printable(f"left out {path.name}: {error}"))
     trim_memory()
     return written, failed

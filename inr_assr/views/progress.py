@@ -12,6 +12,8 @@ import time
 
 from tqdm import tqdm
 
+from ..foundations.files import printable
+
 # %% ../../nbs/views/7a_progress.ipynb #d1ff1db1
 class Progress:
     "A bar for whoever is looking."
@@ -23,6 +25,7 @@ class Progress:
         unit: str = "",  # what a step is
     ):
         self.display, stream, terminal = None, None, os.environ.get("INR_ASSR_TERMINAL")
+        label = printable(label)
         if terminal:
             try:
                 stream = open(terminal, "w")  # noqa: SIM115
@@ -49,6 +52,7 @@ class Progress:
 
     def to(self, done: int, note: str = "") -> None:
         "Say how far it is."
+        note = printable(note)
         if note:
             self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(done - self.done)
