@@ -189,12 +189,15 @@ class ASSRModel(nn.Module):
         return self._finite(walk(self, image, size, choose_cut(self, image, size, tiling, parse_bytes(memory), result)))
 
     def _finite(self, blocks: Iterator[tuple[range, range, Tensor]]) -> Iterator[tuple[range, range, Tensor]]:
+        reason = NotFinite(
+            f"colours: {self.name} answers with values that are NaN or infinite; its weights, its normalisation "
+            f"(mean {self.normalisation.mean}, std {self.normalisation.std}) or its precision are not those of a trained model."
+        )
+        if not self.normalisation.into(torch.tensor([0.0, 1.0]).expand(1, 3, 1, 2)).isfinite().all():
+            raise reason  # black and white as the network would get them; a ReLU can hide it
         for rows, columns, colours in blocks:
             if not colours.isfinite().all():
-                raise NotFinite(
-                    f"colours: {self.name} answers with values that are NaN or infinite; its weights, its normalisation "
-                    f"(mean {self.normalisation.mean}, std {self.normalisation.std}) or its precision are not those of a trained model."
-                )
+                raise reason
             yield rows, columns, colours
 
     def upscale(

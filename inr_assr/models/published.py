@@ -244,6 +244,12 @@ def bare_spec(
     )
 
 # %% ../../nbs/models/42_published.ipynb #ef7af0d1
+def _shown_key(key, value) -> str:
+    "A field's name, with the first names inside it."
+    inside = [str(name)[:50] for name in list(value)[:2]] if isinstance(value, dict) else []
+    return str(key)[:50] + (f" ({', '.join(inside)}{', ...' if len(value) > 2 else ''})" if inside else "")
+
+
 def read_published(
     contents: dict,  # of the file
     source: str,  # for messages
@@ -273,7 +279,7 @@ def read_published(
         weights = sized_weights(uniform_weights(weights, source))
         spec = bare_spec(weights, source, code or ("reference" if has_study_optimiser(contents) else None))
     else:
-        keys = ", ".join(str(key)[:50] for key in list(contents)[:5])
+        keys = ", ".join(_shown_key(key, value) for key, value in list(contents.items())[:5])
         raise InputError(
             f"{source} fits no known format. Nearest is the published {{model: {{name, args, sd}}}}; this file has the keys: "
             f"{keys}{', ...' if len(contents) > 5 else ''}."

@@ -76,8 +76,8 @@ KINDS = {
     "text": Kind("a text", lambda v: isinstance(v, str) and len(v) <= 1000),
     "whole": Kind("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool)),
     "table": Kind("a table of fields", lambda v: isinstance(v, dict)),
-    "options": Kind("a table of a model's options", lambda v: isinstance(v, dict) and all(isinstance(k, str) for k in v) and is_plain(v)),
-    "widths": Kind("a list of widths", lambda v: isinstance(v, (list, tuple)) and is_plain(v)),
+    "options": Kind(f"a table of options: plain values whose numbers and lengths add up to at most {LARGEST:,}", lambda v: isinstance(v, dict) and all(isinstance(k, str) for k in v) and is_plain(v)),
+    "widths": Kind(f"a list of widths that add up to at most {LARGEST:,}", lambda v: isinstance(v, (list, tuple)) and is_plain(v)),
     "positive": Kind("a number above 0", lambda v: isinstance(v, (int, float)) and 0 < v <= LARGEST),
     "colour": Kind("three numbers", _numbers),
     "spread": Kind("three numbers above 0", lambda v: _numbers(v, 0)),
@@ -93,7 +93,7 @@ class Field(NamedTuple):
 
 
 OURS = {  # files of this package; each field by the names that lead to it
-    "model": Field("options", True),
+    "model": Field("table", True),
     "model.encoder": Field("text", True),
     "model.encoder_options": Field("options"),
     "model.decoder": Field("text", True),
