@@ -33,14 +33,21 @@ def valid_file(kind: str, folder: Path) -> Path:
     if kind == "liif.pth":
         part = {"name": "edsr-baseline", "args": {"no_upsampling": True, "n_resblocks": BLOCKS, "n_feats": FEATURES}}
         mlp = {"name": "mlp", "args": {"out_dim": 3, "hidden_list": HIDDEN}}
-        contents = {"model": {"name": "liif", "args": {"encoder_spec": part, "imnet_spec": mlp}, "sd": weights}, "epoch": 3}
+        contents = {
+            "model": {"name": "liif", "args": {"encoder_spec": part, "imnet_spec": mlp}, "sd": weights},
+            "epoch": 3,
+        }
     elif kind == "study.pth":
         group = {"lr": 4e-4, "initial_lr": 4e-4, "params": [0, 1]}
         contents = {"model": weights, "optimizer": {"state": {}, "param_groups": [group]}, "epoch": 3}
     else:
         renamed = {}
         for key, value in weights.items():
-            key = key.removeprefix("encoder.").replace("head.0", "conv_first").replace(f"body.{BLOCKS}.", "conv_after_body.")
+            key = (
+                key.removeprefix("encoder.")
+                .replace("head.0", "conv_first")
+                .replace(f"body.{BLOCKS}.", "conv_after_body.")
+            )
             key = key.replace(".body.0.", ".conv1.").replace(".body.2.", ".conv2.")
             renamed[f"generator.{key}"] = value
         contents = {"meta": {"epoch": 3}, "state_dict": renamed}
@@ -100,7 +107,14 @@ def change_bytes(content: bytes, rng: random.Random) -> bytes:
     "Bytes changed, cut away, put in or doubled; near the beginning or the end more often, where headers are."
     content = bytearray(content)
     for _ in range(rng.choice([1, 1, 2, 8])):
-        at = min(len(content) - 1, int(len(content) * rng.choice([rng.random(), rng.random() ** 4, 1 - rng.random() ** 4]))) if content else 0
+        at = (
+            min(
+                len(content) - 1,
+                int(len(content) * rng.choice([rng.random(), rng.random() ** 4, 1 - rng.random() ** 4])),
+            )
+            if content
+            else 0
+        )
         match rng.randrange(5):
             case 0 | 1:
                 content[at : at + 1] = bytes([rng.choice([0, 255, rng.randrange(256), ord("."), ord("}")])])
@@ -159,7 +173,9 @@ def main(count: int, folder: Path) -> None:
     image, files, loaded, worst = torch.rand(1, 3, 6, 7), [valid_file(kind, folder) for kind in FORMATS], 0, 0.0
     for path in files:  # whatever is imported late is there before memory is bounded
         load_model(path).upscale(image, 2)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if Path("/proc").exists() else 0
+    used = (
+        int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if Path("/proc").exists() else 0
+    )
     if used:
         resource.setrlimit(resource.RLIMIT_AS, (used + 10**9, resource.RLIM_INFINITY))
     reasons: dict[str, int] = {}
@@ -179,7 +195,9 @@ def main(count: int, folder: Path) -> None:
         worst = max(worst, time.process_time() - start)
         assert worst < 2, f"mutation {seed} of {path.name} took {worst:.1f} s"
     assert count // 50 < loaded < count * 0.9 and len(reasons) > 5, (loaded, reasons)
-    print(f"{count} mutations: {loaded} models, {count - loaded} refused for {len(reasons)} reasons; {worst:.2f} s at most")
+    print(
+        f"{count} mutations: {loaded} models, {count - loaded} refused for {len(reasons)} reasons; {worst:.2f} s at most"
+    )
 
 
 if __name__ == "__main__":

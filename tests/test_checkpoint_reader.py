@@ -148,7 +148,10 @@ PUBLISHED_FAULTS = {
         }
     },
     "mmediting, a text": lambda: {"state_dict": {"generator.conv_first.weight": "text"}},
-    "without names, 0-d": lambda: {"encoder.head.0.weight": torch.tensor(1.0), "imnet.layers.0.weight": torch.tensor(1.0)},
+    "without names, 0-d": lambda: {
+        "encoder.head.0.weight": torch.tensor(1.0),
+        "imnet.layers.0.weight": torch.tensor(1.0),
+    },
     "the study's optimiser in words": lambda: {**named()["model"]["sd"], "optimizer": {"param_groups": "adam"}},
     "the study's optimiser as numbers": lambda: {"model": named()["model"]["sd"], "optimizer": {"param_groups": [3]}},
 }
@@ -163,7 +166,10 @@ def test_one_line_and_exit_code_2_on_the_command_line(tmp_path, photos):
     hints = {"no weights": "weights", "padding is 3": "padding", "attention is None": "attention"}
     for fault, hint in hints.items():
         path = saved(OUR_FAULTS[fault](), tmp_path)
-        for words in (("upscale", photos / "coffee.png", "-o", tmp_path / "o.png", "--scale", 2), ("test", "--benchmark", photos)):
+        for words in (
+            ("upscale", photos / "coffee.png", "-o", tmp_path / "o.png", "--scale", 2),
+            ("test", "--benchmark", photos),
+        ):
             done = cli(*words, "--weights", path)
             assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
             assert "weights: 'given.pth'" in done.stderr and hint in done.stderr and not (tmp_path / "o.png").exists()
@@ -194,7 +200,23 @@ MONSTERS = [
     {"res_scale": "x"},
     {"size": ["large"]},
 ]
-HIDDEN = [[16] * 200_000, [10**9], [10**6] * 4, [10**5, 10**5], [-3], [0], [2.5], ["eight"], [True], [[8]], 8, "88", None, [], {}]
+HIDDEN = [
+    [16] * 200_000,
+    [10**9],
+    [10**6] * 4,
+    [10**5, 10**5],
+    [-3],
+    [0],
+    [2.5],
+    ["eight"],
+    [True],
+    [[8]],
+    8,
+    "88",
+    None,
+    [],
+    {},
+]
 
 
 @pytest.mark.parametrize("which", range(len(MONSTERS) + len(HIDDEN)))
@@ -224,7 +246,14 @@ def test_monsters_of_other_methods(tmp_path):
                 of_list = isinstance(p.default, (list, tuple)) or "list" in str(p.annotation)
                 for value in ([10**5] * 3, [1] * 10**5, [10**9]) if of_list else (10**5, 10**6 - 1, 10**12):
                     options = {**getattr(registry[name], "small", {}), p.name: value}
-                    torch.save({"format": FORMAT, "model": {**facts, part: name, f"{part}_options": options}, "weights": weights}, path)
+                    torch.save(
+                        {
+                            "format": FORMAT,
+                            "model": {**facts, part: name, f"{part}_options": options},
+                            "weights": weights,
+                        },
+                        path,
+                    )
                     start = time.process_time()
                     refused(path)
                     assert time.process_time() - start < 2, (name, p.name, value)
@@ -240,7 +269,10 @@ def test_monsters_in_published_files(tmp_path):
 
 def test_a_tensor_that_claims_more_numbers_than_the_file_holds(tmp_path):
     huge = torch.ones(1).expand(10**6, 10**6)
-    refused(saved({**ours(), "weights": {**ours()["weights"], "encoder.head.0.weight": huge}}, tmp_path), "encoder.head.0.weight")
+    refused(
+        saved({**ours(), "weights": {**ours()["weights"], "encoder.head.0.weight": huge}}, tmp_path),
+        "encoder.head.0.weight",
+    )
 
 
 class Bomb:
@@ -312,7 +344,11 @@ def test_what_a_stranger_is_is_said(tmp_path, monkeypatch):
 
 def test_it_is_said_on_the_command_line(tmp_path, photos):
     (tmp_path / "last.pth").write_bytes(b"<html>Not found</html>")
-    for weights, hint in ((tmp_path / "last.pth", "web page"), (photos / "coffee.png", "picture"), (tmp_path, "is a folder")):
+    for weights, hint in (
+        (tmp_path / "last.pth", "web page"),
+        (photos / "coffee.png", "picture"),
+        (tmp_path, "is a folder"),
+    ):
         done = cli("upscale", photos / "coffee.png", "-o", tmp_path / "o.png", "--scale", 2, "--weights", weights)
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and hint in done.stderr, done.stderr
         assert "Traceback" not in done.stderr and not (tmp_path / "o.png").exists()
@@ -334,7 +370,12 @@ def test_numpy_numbers_beside_the_weights(tmp_path):
         model = load_model(saved({**contents, **values}, tmp_path))
         assert torch.equal(model.upscale(image, 2), small().upscale(image, 2)), read
     read = read_checkpoint(saved({**ours(), **values, "order": np.array([">f8 follows"])}, tmp_path))
-    assert {key: read[key] for key in ("psnr", "epoch", "half", "best")} == {"psnr": 31.5, "epoch": 7, "half": 0.5, "best": True}
+    assert {key: read[key] for key in ("psnr", "epoch", "half", "best")} == {
+        "psnr": 31.5,
+        "epoch": 7,
+        "half": 0.5,
+        "best": True,
+    }
     assert list(read["history"]) == [0, 1, 2] and len(read["random"]) == 5
 
 
@@ -347,7 +388,10 @@ def test_what_wraps_a_model_is_taken_off_its_names(prefix, tmp_path):
     outer = "" if prefix.startswith("encoder.") else prefix
 
     def wrapped(weights: dict) -> dict:
-        inner = {(prefix + key.removeprefix("encoder.") if not outer and key.startswith("encoder.") else key): value for key, value in weights.items()}
+        inner = {
+            (prefix + key.removeprefix("encoder.") if not outer and key.startswith("encoder.") else key): value
+            for key, value in weights.items()
+        }
         return {outer + key: value for key, value in inner.items()}
 
     image = torch.rand(1, 3, 6, 7)
@@ -366,7 +410,13 @@ def test_what_wraps_a_model_is_taken_off_its_names(prefix, tmp_path):
 
 def test_two_weights_of_one_name_are_refused(tmp_path):
     weights = ours()["weights"]
-    refused(saved({**ours(), "weights": {**weights, "module.encoder.head.0.weight": weights["encoder.head.0.weight"]}}, tmp_path), "encoder.head.0.weight")
+    refused(
+        saved(
+            {**ours(), "weights": {**weights, "module.encoder.head.0.weight": weights["encoder.head.0.weight"]}},
+            tmp_path,
+        ),
+        "encoder.head.0.weight",
+    )
 
 
 @pytest.mark.parametrize("kind", ["int8", "int64", "bool", "complex64", "qint8", "sparse", "meta"])
@@ -378,7 +428,10 @@ def test_weights_that_are_no_plain_real_numbers_are_refused(kind, tmp_path):
             return value.to_sparse() if kind == "sparse" else value.to("meta")
         return value.to(getattr(torch, kind))
 
-    for weights in (lambda w: {k: changed(v) for k, v in w.items()}, lambda w: {**w, "encoder.head.0.weight": changed(w["encoder.head.0.weight"])}):
+    for weights in (
+        lambda w: {k: changed(v) for k, v in w.items()},
+        lambda w: {**w, "encoder.head.0.weight": changed(w["encoder.head.0.weight"])},
+    ):
         refused(saved({**ours(), "weights": weights(ours()["weights"])}, tmp_path), "encoder.")
         author = named()
         author["model"]["sd"] = weights(author["model"]["sd"])
@@ -397,8 +450,14 @@ def ruins(folder: Path) -> dict[str, Path]:
     "Files whose numbers are finite and whose colours are not."
     found = {}
     for name, change in (
-        ("weights", lambda c: {**c, "weights": {**c["weights"], "decoder.imnet.layers.2.weight": torch.full((3, 8), 3e38)}}),
-        ("normalisation", lambda c: {**c, "model": {**c["model"], "normalisation": {"mean": [0.0] * 3, "std": [1e-45] * 3}}}),
+        (
+            "weights",
+            lambda c: {**c, "weights": {**c["weights"], "decoder.imnet.layers.2.weight": torch.full((3, 8), 3e38)}},
+        ),
+        (
+            "normalisation",
+            lambda c: {**c, "model": {**c["model"], "normalisation": {"mean": [0.0] * 3, "std": [1e-45] * 3}}},
+        ),
     ):
         found[name] = folder / f"{name}.pth"
         torch.save(change(ours()), found[name])

@@ -97,7 +97,16 @@ def test_no_net_on_the_command_line(photos, tmp_path, monkeypatch, no_proxy):
     known = checkpoints.WEIGHTS["edsr-baseline-liif"] | {"addresses": ["http://127.0.0.1:9/a.pth"]}
     monkeypatch.setenv("INR_ASSR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(checkpoints.WEIGHTS._entries, "edsr-baseline-liif", known)
-    words = ("upscale", photos / "coffee.png", "-o", tmp_path / "o.png", "--scale", 2, "--weights", "edsr-baseline-liif")
+    words = (
+        "upscale",
+        photos / "coffee.png",
+        "-o",
+        tmp_path / "o.png",
+        "--scale",
+        2,
+        "--weights",
+        "edsr-baseline-liif",
+    )
     done = cli(*words)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     names_the_way(done.stderr.strip(), tmp_path / "cache")

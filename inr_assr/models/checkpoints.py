@@ -139,7 +139,7 @@ def load_weights(
     "Fill all of `model`'s weights, or none: `InputError` names what differs."
     check_weights(model, weights, source)
     for key, value in model.state_dict().items():  # indices follow from the options
-        if not value.is_floating_point() and not torch.equal(value, weights[key].to(value)):
+        if not value.is_floating_point() and not bool((value == weights[key].to(value.device)).all()):
             raise InputError(f"{source}: the indices {key} are not those of {model.name} with these options.")
     model.load_state_dict(weights)
     return model

@@ -231,7 +231,7 @@ def check_weights(
         parts = [f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})" for what, keys in differ.items() if keys]
         raise InputError(f"{source}: the weights do not fit {model.name}: {'; '.join(parts)}.")
     for key, value in weights.items():
-        if value.is_floating_point() != own[key].is_floating_point() or value.is_complex() or value.is_quantized:
+        if own[key].is_floating_point() and not value.is_floating_point():
             raise InputError(f"{source}: the weights {key} are {value.dtype}, where {model.name} has {own[key].dtype}; save them as that.")
         if value.is_floating_point() and not value.to(own[key].dtype).isfinite().all():
             raise InputError(f"{source}: the weights {key} are not all finite numbers; their training failed, or the file is damaged.")
