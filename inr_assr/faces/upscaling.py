@@ -71,7 +71,7 @@ def enlarged_rows(
 
     def parts() -> Iterator[tuple[range, range, np.ndarray]]:
         done = 0
-        for rows, columns, colours in walk(model.eval(), picture, size, cut, tight=memory is not None):
+        for rows, columns, colours in model.finite(walk(model.eval(), picture, size, cut, tight=memory is not None)):
             yield rows, columns, to_picture(colours)
             done += len(rows) * len(columns)
             shown(done)

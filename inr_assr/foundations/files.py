@@ -4,20 +4,24 @@
 
 # %% auto #0
 __all__ = ['path_from', 'make_folder', 'write_whole', 'CheckedFile', 'open_whole', 'printable', 'file_name', 'Resuming',
-           'cache_folder', 'sha256_of', 'fetch']
+           'cache_folder', 'sha256_of', 'reachable', 'fetch']
 
 # %% ../../nbs/foundations/02_files.ipynb #2b8415a2
 import errno
 import hashlib
 import inspect
 import os
+import queue
 import re
 import shutil
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 from .errors import InputError, check_number
 
@@ -187,6 +191,41 @@ def sha256_of(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 # %% ../../nbs/foundations/02_files.ipynb #a9eff57b
+def reachable(
+    addresses: list[str],
+    seconds: float = 4,  # to wait for the first answer
+) -> bool:
+    "Does the host of any address take a connection? All are asked at once. True also where that cannot be asked: a proxy, an address without a host."
+    from requests.utils import get_environ_proxies
+
+    hosts, answers, deadline = set(), queue.SimpleQueue(), time.monotonic() + seconds
+    for address in addresses:
+        try:
+            parts = urlsplit(address)
+            hosts.add((parts.hostname, parts.port or {"http": 80}.get(parts.scheme, 443)))
+        except ValueError:
+            return True
+        if not parts.hostname or get_environ_proxies(address):
+            return True
+
+    def ask(host: tuple[str, int]) -> None:
+        try:
+            socket.create_connection(host, timeout=seconds).close()
+            answers.put(True)
+        except (OSError, UnicodeError):
+            answers.put(False)
+
+    for host in hosts:
+        threading.Thread(target=ask, args=(host,), daemon=True).start()
+    for _ in hosts:
+        try:
+            if answers.get(timeout=max(0.01, deadline - time.monotonic())):
+                return True
+        except queue.Empty:
+            return False
+    return False
+
+
 def fetch(
     name: str,  # file name in the cache
     addresses: list[str],  # where it may be found, best first
@@ -196,8 +235,9 @@ def fetch(
     progress: bool = False,  # show a bar while it loads
     tries: int = 4,  # for one address, going on where it broke off
     fits: Callable[[Path], bool] | None = None,  # says of a new file without checksum whether it can be the right one
+    by_hand: str = "",  # address for a person who has to fetch it elsewhere; default: the first
 ) -> Path:  # the file, with the right content
-    "Return the cached file, fetching it first if need be. `InputError` in one line where no address gives the right bytes."
+    "Return the cached file, fetching it first if need be. `InputError` in one line where no address gives the right bytes; it says how to get them by hand."
     import logging
 
     import pooch
@@ -207,10 +247,12 @@ def fetch(
     check_number("seconds", seconds, 0.01, 86400)
     folder = make_folder(folder or cache_folder(), "cache")
     path, (kind, _, wanted) = folder / name, (checksum if ":" in checksum else f"sha256:{checksum}").partition(":")
-    reasons, known = [], f"{kind}:{wanted}" if wanted else None
+    reasons, known, tried = [], f"{kind}:{wanted}" if wanted else None, addresses
     with FileLock(folder / f".{name}.lock"):  # others that want it wait, and find it
         if path.is_file() and (not wanted or pooch.file_hash(path, kind) == wanted):
             return path
+        if not reachable(addresses, min(4, seconds)):
+            addresses, reasons, tried = [], ["no connection"], addresses
         for address in addresses:
             loader = Resuming(folder / f"{name}.part", seconds, tries, progress)
             try:
@@ -227,5 +269,6 @@ def fetch(
                 what = "other content than its checksum says" if lie else f"{type(error).__name__} {status}".strip()
                 reasons.append(what)
     raise InputError(
-        f"fetch: {name} could not be had from {len(addresses)} addresses ({', '.join(sorted(set(reasons)))})."
+        f"fetch: {name} could not be had from {len(tried)} addresses ({', '.join(sorted(set(reasons)))}). By hand: fetch {by_hand or tried[0]} "
+        f"elsewhere, put it into {str(folder)!r} as {name!r}, and say this again."
     )
