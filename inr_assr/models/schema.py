@@ -9,6 +9,7 @@ __all__ = ['LARGEST', 'DEPTH', 'KINDS', 'OURS', 'NAMED', 'SPECIFICATION', 'TYPED
 
 # %% ../../nbs/models/3a_schema.ipynb #caed70f8
 import contextlib
+import inspect
 import math
 import tarfile
 import threading
@@ -299,10 +300,13 @@ class _ArrayName:
 
 def numpy_as_plain():
     "A context in which `torch.load(..., weights_only=True)` reads NumPy's numbers as Python's."
+    context = getattr(torch.serialization, "safe_globals", None)
+    if context is None or "uple" not in str(inspect.signature(context.__init__)):
+        return contextlib.nullcontext()  # an older PyTorch takes no stand-ins; it refuses such files
     names = {"numpy.dtype": _NumberType, "numpy.ndarray": _ArrayName}
     for core in ("numpy.core.multiarray", "numpy._core.multiarray"):
         names |= {f"{core}.scalar": _number, f"{core}._reconstruct": _NumberList}
-    return torch.serialization.safe_globals([(value, name) for name, value in names.items()])
+    return context([(value, name) for name, value in names.items()])
 
 # %% ../../nbs/models/3a_schema.ipynb #673f9f01
 PICTURE = "a picture; weights are a file such as last.pth"
