@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..foundations.coordinates import CellPolicy, Corners, Queries
 from ..foundations.errors import InputError
-from ..foundations.layers import ROWS, channels_last, mlp, run
+from ..foundations.layers import ROWS, channels_last, is_traced, mlp, run
 from ..foundations.padding import PaddingPolicy
 from ..foundations.registry import Registry
 
@@ -220,7 +220,8 @@ def fourier(
 
 def by_blocks(rows: Tensor, near: Corners) -> bool:
     "Are these trained on a CPU, at places that are not? Then what is made of them is made block by block, which stays in the cache."
-    return torch.is_grad_enabled() and rows.device.type == "cpu" and not (near.offset.requires_grad or near.weight.requires_grad)
+    learned = torch.is_grad_enabled() and rows.device.type == "cpu" and not is_traced()
+    return learned and not (near.offset.requires_grad or near.weight.requires_grad)
 
 
 class _Waves(torch.autograd.Function):
@@ -269,7 +270,7 @@ def blended(
     if by_blocks(rows, near):
         dtype = torch.promote_types(rows.dtype, near.weight.dtype)
         return _Blend.apply(rows.to(dtype), index, near.weight.to(dtype))
-    if torch.is_grad_enabled() or rows.device.type != "cpu" or rows.dtype != near.weight.dtype:
+    if torch.is_grad_enabled() or rows.device.type != "cpu" or rows.dtype != near.weight.dtype or is_traced():
         return (take(rows, index) * near.weight).sum(1)
     return _blend(rows, index, near.weight)
 

@@ -55,7 +55,7 @@ class GalerkinAttention(nn.Module):
 
     def parts(self, which: slice | int) -> tuple[Tensor, Tensor]:
         "Weight (heads, ..., c, width) and bias (heads, ..., c) of queries (0), keys (1) or values (2)."
-        return tuple(p.unflatten(0, (self.heads, 3, -1))[:, which] for p in self.qkv_proj.parameters())
+        return tuple(p.unflatten(0, (self.heads, 3, -1))[:, which] for p in (self.qkv_proj.weight, self.qkv_proj.bias))
 
     def centred(self) -> tuple[Tensor, Tensor]:
         "Weight (2 width, width) and bias (2 width,) that make keys and values, each head's less its mean."

@@ -228,7 +228,7 @@ class Thera(Decoder):
 
     def prepare(self, features: Tensor, image: Tensor) -> TheraState:
         rows = self.refine(features.permute(0, 2, 3, 1)).flatten(1, 2)
-        weight, bias = (p.unflatten(0, (4, -1)) for p in self.out_conv.parameters())  # three quarters: W, colour minor
+        weight, bias = (p.unflatten(0, (4, -1)) for p in (self.out_conv.weight, self.out_conv.bias))  # three quarters: W, colour minor
         weight, bias = (
             torch.cat([p[:3].reshape(-1, 3, *p.shape[2:]).transpose(0, 1).flatten(0, 1), p[3]]) for p in (weight, bias)
         )

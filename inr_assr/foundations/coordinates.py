@@ -223,6 +223,7 @@ class Queries:
     target: tuple[int, int] | None = None  # grid: (H, W) of the whole target picture; None where it was padded
     step: Tensor | None = None  # (B or 1, 2) a target pixel's true size in coordinates: `cell` before any policy
     pixels: Tensor | None = None  # (B or 1, 2) size of the target that was asked for, whatever the padding
+    dtype: torch.dtype | None = None  # of offsets, shares and relative cells; None: that of `cell`
     _known: dict = field(init=False, repr=False, compare=False, default_factory=dict)  # pixels near its rows and columns
     _of: tuple | None = field(init=False, repr=False, compare=False, default=None)  # the grid that this is a block of
 
@@ -238,6 +239,7 @@ class Queries:
     ) -> "Queries":
         "All pixels of a rectangle of the target picture."
         rows, columns = rows or range(target[0]), columns or range(target[1])
+        dtype = torch.promote_types(dtype, torch.float32)  # places and cells in half precision would ask other pixels
         centres = [
             pixel_centres(n, torch.float64)[part.start : part.stop].to(
                 device, dtype if _narrow(device) else torch.float64
@@ -260,7 +262,8 @@ class Queries:
             raise InputError(
                 f"coord: shape {tuple(coord.shape)} does not fit; give (batch, height, width, 2) with (y, x) last."
             )
-        target = torch.as_tensor(target, device=coord.device, dtype=coord.dtype).reshape(-1, 2)
+        dtype = torch.promote_types(coord.dtype, torch.float32)
+        target = torch.as_tensor(target, device=coord.device, dtype=dtype).reshape(-1, 2)
         if len(target) not in (1, len(coord)):
             raise InputError(f"cell: {len(target)} sizes for {len(coord)} pictures; give one each, or one for all.")
         flat, cell = coord.reshape(len(coord), -1, 2), 2 / target
@@ -336,7 +339,8 @@ class Queries:
     def relative_cell(self, size: tuple[int, int] | None = None) -> Tensor:  # (B or 1, 2)
         "The cell in the units of `offset`: 2 / scale. `size` is that of the maps where it is not the LR size."
         height, width = size if size and self.tile is None else self.lr_size
-        return self.cell * torch.tensor([height, width], device=self.cell.device, dtype=self.cell.dtype)
+        cell = self.cell * torch.tensor([height, width], device=self.cell.device, dtype=self.cell.dtype)
+        return cell.to(self.dtype or cell.dtype)
 
     @functools.cached_property
     def whole_scale(self) -> tuple[int, int] | None:
@@ -377,7 +381,7 @@ class Queries:
             return Near(*(t[:, some.start : some.stop] for t in self._of[0]._near(axis, n, find)))
         if (axis, n, find) not in self._known:
             cell = self.cell if self.is_grid else self.cell[:, None]
-            near, dtype = find((self.rows, self.columns)[axis], n, cell[..., axis]), self.cell.dtype
+            near, dtype = find((self.rows, self.columns)[axis], n, cell[..., axis]), self.dtype or self.cell.dtype
             self._known[axis, n, find] = Near(near.index, near.offset.to(dtype), near.weight.to(dtype))
         return self._known[axis, n, find]
 
