@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .contract import DECODERS, Decoder, Normalisation, as_rows, take
 from ..foundations.coordinates import Corners, Queries
 from ..foundations.errors import InputError, check_choice, check_number
+from ..foundations.layers import is_traced
 from ..foundations.padding import PaddingPolicy
 from ..foundations.windows import SwinBlock, reach_of
 
@@ -132,8 +133,9 @@ def field_at(state: TheraState, near: Corners) -> Tensor:  # (B, Q, 3)
     batch, pixels, _ = state.rows.shape
     index = near.index[:, 0] + pixels * torch.arange(batch, device=near.index.device)[:, None]
     angle, colours = near.offset[:, 0] / 2 @ state.components, []
-    for some, turn in zip(index.split(IN_FLIGHT, 1), angle.split(IN_FLIGHT, 1), strict=True):
-        touched, which = some.unique(return_inverse=True)
+    flight = index.shape[1] if is_traced() else IN_FLIGHT  # a program for any number of queries has no loop over parts
+    for some, turn in zip(index.split(flight, 1), angle.split(flight, 1), strict=True):
+        touched, which = (some, slice(None)) if is_traced() else some.unique(return_inverse=True)
         numbers = numbers_of(state, state.rows.flatten(0, 1)[touched])[which]
         wave = torch.sin(turn + numbers[..., 3, :]) * state.fade
         colours.append((numbers[..., :3, :] * wave[..., None, :]).sum(-1))

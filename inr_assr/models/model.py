@@ -182,6 +182,8 @@ class ASSRModel(nn.Module):
             raise InputError(f"cell: {tuple(cell.shape)} does not fit; give (batch, 2), height and width above 0.")
         if not image.is_floating_point():
             raise InputError(f"image: {image.dtype} does not fit; give a float tensor (batch, 3, height, width) with RGB in [0, 1].")
+        if self.decoder.untraceable and (torch.compiler.is_exporting() or torch.jit.is_tracing()):
+            raise InputError(f"decoder: {self.name} cannot be exported or traced: {self.decoder.untraceable}.")
         if torch.jit.is_tracing():  # sizes become constants of the program: it must refuse others
             image, coord, cell = (torch.stack([t, t.new_zeros([int(n) for n in t.shape])])[0] for t in (image, coord, cell))
         image = image.to(self.weight.dtype)
