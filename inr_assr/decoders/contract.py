@@ -118,7 +118,7 @@ def take(
 ) -> Tensor:  # (B, K, Q, C)
     "The rows of the LR pixels that each query reads."
     batch, pixels, channels = rows.shape
-    if len(index) == 1:
+    if index.shape[0] == 1:  # not `len`: exported programs keep the batch open
         return rows.index_select(1, index.reshape(-1)).reshape(batch, *index.shape[1:], channels)
     start = torch.arange(batch, device=rows.device)[:, None, None] * pixels
     return rows.reshape(-1, channels).index_select(0, (index + start).reshape(-1)).reshape(*index.shape, channels)
@@ -158,8 +158,8 @@ def placed(
             return x.add_(across[:, None]).flatten(3, 4).flatten(1, 2)
         place, columns = near.offset.to(dtype).flatten(1, 2), columns.mT[None]  # (B or 1, K Q, 2), (1, 2, C)
         if constant is not None:
-            place, columns = F.pad(place, (0, 1), value=1), torch.cat([columns.expand(len(constant), -1, -1), constant[:, None]], 1)
-        place, columns = (t.expand(len(x), -1, -1) for t in (place, columns))
+            place, columns = F.pad(place, (0, 1), value=1), torch.cat([columns.expand(constant.shape[0], -1, -1), constant[:, None]], 1)
+        place, columns = (t.expand(x.shape[0], -1, -1) for t in (place, columns))
         return torch.baddbmm(x.to(dtype).flatten(1, 2), place, columns).unflatten(1, x.shape[1:3])
 
 # %% ../../nbs/decoders/20_contract.ipynb #474e6a17
@@ -192,7 +192,7 @@ def fourier(
     joined: bool = False,  # the corners side by side, each times its share
 ) -> Tensor:  # (B, K, Q, C), or joined (B, Q, K C)
     "Amplitudes times [cosines, sines] of frequencies times offsets: the features of LTE and its kin."
-    dtype, half, batch = phase.dtype, phase.shape[-1], len(amplitude)
+    dtype, half, batch = phase.dtype, phase.shape[-1], amplitude.shape[0]
     with torch.autocast(phase.device.type, enabled=False):  # angles stay in full precision
         if by_blocks(amplitude, near):
             places = near.index[..., None], near.offset.to(dtype), near.weight.to(dtype)  # (B or 1, K, Q, ...)

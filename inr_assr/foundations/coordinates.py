@@ -282,9 +282,10 @@ class Queries:
             )
         dtype = torch.promote_types(coord.dtype, torch.float32)
         target = torch.as_tensor(target, device=coord.device, dtype=dtype).reshape(-1, 2)
-        if len(target) not in (1, len(coord)):
-            raise InputError(f"cell: {len(target)} sizes for {len(coord)} pictures; give one each, or one for all.")
-        flat, cell = coord.reshape(len(coord), -1, 2), 2 / target
+        count, batch = target.shape[0], coord.shape[0]  # not `len`: exported programs keep the batch open
+        if count != 1 and count != batch:
+            raise InputError(f"cell: {count} sizes for {batch} pictures; give one each, or one for all.")
+        flat, cell = coord.reshape(batch, -1, 2), 2 / target
         shape = tuple(coord.shape[1:3])
         return cls(tuple(lr_size), cell, *flat.unbind(-1), shape, False, None, None, cell, target.round())
 
