@@ -148,7 +148,11 @@ def find_weights(
     weights: str | Path,  # a path, or a name in `WEIGHTS`
     progress: bool = False,
 ) -> Path:
-    "The file that is meant; fetched into the user's cache where it is a known name."
+    "The file that is meant; fetched into the user's cache where it is a known name, or into the hub's where it is hf:owner/name."
+    if str(weights).startswith("hf:"):
+        from inr_assr.models.exchange import fetch_from_hub
+
+        return fetch_from_hub(str(weights))
     if Path(weights).exists() or plain_name(weights) not in {plain_name(name) for name in WEIGHTS}:
         if not Path(weights).is_file():
             raise InputError(
