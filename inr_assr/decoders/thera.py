@@ -133,9 +133,11 @@ def field_at(state: TheraState, near: Corners) -> Tensor:  # (B, Q, 3)
     batch, pixels, _ = state.rows.shape
     index = near.index[:, 0] + pixels * torch.arange(batch, device=near.index.device)[:, None]
     angle, colours = near.offset[:, 0] / 2 @ state.components, []
-    flight = index.shape[1] if is_traced() else IN_FLIGHT  # a program for any number of queries has no loop over parts
-    for some, turn in zip(index.split(flight, 1), angle.split(flight, 1), strict=True):
-        touched, which = (some, slice(None)) if is_traced() else some.unique(return_inverse=True)
+    if is_traced():  # a program for any number of queries has no loop over parts
+        numbers = numbers_of(state, take(state.rows, near.index)[:, 0])
+        return (numbers[..., :3, :] * (torch.sin(angle + numbers[..., 3, :]) * state.fade)[..., None, :]).sum(-1)
+    for some, turn in zip(index.split(IN_FLIGHT, 1), angle.split(IN_FLIGHT, 1), strict=True):
+        touched, which = some.unique(return_inverse=True)
         numbers = numbers_of(state, state.rows.flatten(0, 1)[touched])[which]
         wave = torch.sin(turn + numbers[..., 3, :]) * state.fade
         colours.append((numbers[..., :3, :] * wave[..., None, :]).sum(-1))
