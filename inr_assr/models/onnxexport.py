@@ -47,6 +47,8 @@ def open_sizes() -> dict:
 def check_exportable(model: ASSRModel) -> None:
     "`InputError` in one line where no program for open sizes can be made of a model."
     why = model.decoder.untraceable
+    if model.decoder.onnx_lacks:
+        why = f"ONNX lacks {model.decoder.onnx_lacks}"
     if model.window > 1:
         why = why or f"it works in windows of {model.window} pixels, whose number depends on the picture's size"
     if why:
