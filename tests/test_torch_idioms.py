@@ -12,6 +12,8 @@ from inr_assr.foundations.errors import InputError
 from inr_assr.models.model import build_model
 
 TRACEABLE = [name for name in DECODERS if not DECODERS[name].untraceable]
+QUICK = ("LIIF", "MetaSR", "OPE")  # the others make their programs in `-m slow`
+PROGRAMS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in TRACEABLE]
 ENCODER = {"blocks": 1, "features": 8}
 
 
@@ -82,7 +84,7 @@ def test_replicas_of_data_parallel(name):
     assert torch.equal(replica(*given), model(*given))
 
 
-@pytest.mark.parametrize("name", ["LIIF", "LTE", "MetaSR", "Thera"])
+@pytest.mark.parametrize("name", ["LIIF", "Thera"])
 @torch.no_grad()
 def test_export_keeps_all_sizes_open(name):
     from inr_assr.models.onnxexport import open_sizes
@@ -93,7 +95,7 @@ def test_export_keeps_all_sizes_open(name):
         assert (program(*given) - model(*given)).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("name", TRACEABLE)
+@pytest.mark.parametrize("name", PROGRAMS)
 @torch.no_grad()
 def test_export_of_every_decoder(name):
     model, given = small(name), inputs()
@@ -102,7 +104,7 @@ def test_export_of_every_decoder(name):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", TRACEABLE)
+@pytest.mark.parametrize("name", PROGRAMS)
 @torch.no_grad()
 def test_trace_is_right_or_refuses_other_sizes(name):
     model, given = small(name), inputs()
@@ -124,7 +126,7 @@ def test_what_cannot_be_a_program_says_why(name, tool):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["LIIF", "LTE", "SRNO"])
+@pytest.mark.parametrize("name", ["LIIF", "SRNO"])
 @torch.no_grad()
 def test_compile_without_a_graph_break(name):
     model = small(name)
