@@ -110,6 +110,7 @@ class CiaoSR(Decoder):
         self.imnet_q = MLP(value, 3, hidden)
         self.imnet_k, self.imnet_v = MLP(self.inputs + 4, self.inputs, hidden), MLP(value + 4, value, hidden)
         self.cs_attn = CrossScaleAttention(channels, scales) if scales else None
+        self.not_onnx = "its search at larger scale pads and cuts by the picture's size" if scales else ""
         self.local_reach = 2 + int(unfold)
         self.reach = None if scales else self.local_reach
         self.channels, self.around = channels, partial(pixels_around, side=self.side)

@@ -61,7 +61,7 @@ class Decoder(nn.Module):
     variant_of: ClassVar[str] = ""  # the method that it is called after and is not: every run of it bears its own name
     inexact: ClassVar[dict[str, str]] = {}  # checks of the conformance run that cannot hold, and why
     untraceable: ClassVar[str] = ""  # why no fixed program (`torch.export`, `torch.jit.trace`, ONNX) can be made of it; "": it can
-    onnx_lacks: ClassVar[str] = ""  # an operator that it needs and ONNX does not have
+    not_onnx: str = ""  # why no ONNX program for pictures of any size can be made of it, where `untraceable` is no reason
 
     def survey(self, features: Tensor, image: Tensor) -> Tensor:
         "What needs the whole picture, as further channels of the features (B, C + ..., h, w): `prepare` may then be given parts."

@@ -87,7 +87,7 @@ class LINF(Decoder):
     published: ClassVar[dict] = {"linf": {}, "linf-patch": {"patch": 3}}
     published_parameters: ClassVar[int] = 705_216
     small: ClassVar[dict] = {"width": 16, "layers": 1, "flow_layers": 3}
-    onnx_lacks: ClassVar[str] = "the inverse of a matrix, by which its flow runs backwards"
+    not_onnx = "ONNX has no inverse of a matrix, by which its flow runs backwards"
     inexact: ClassVar[dict] = {"gradients": "at temperature 0 the last matrix meets zeros until its bias has moved"}
 
     def __init__(

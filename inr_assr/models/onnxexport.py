@@ -46,9 +46,7 @@ def open_sizes() -> dict:
 
 def check_exportable(model: ASSRModel) -> None:
     "`InputError` in one line where no program for open sizes can be made of a model."
-    why = model.decoder.untraceable
-    if model.decoder.onnx_lacks:
-        why = f"ONNX lacks {model.decoder.onnx_lacks}"
+    why = model.decoder.untraceable or model.decoder.not_onnx
     if model.window > 1:
         why = why or f"it works in windows of {model.window} pixels, whose number depends on the picture's size"
     if why:
@@ -84,6 +82,9 @@ def export_onnx(
         raise InputError(f"export: {model.name} cannot be an ONNX program: {told}") from None
     finally:
         model.train(training)
+    fixed = [value.name for value in program.model.graph.inputs[:2] if sum(isinstance(n, int) for n in value.shape) != 1]
+    if fixed:
+        raise InputError(f"export: {model.name} cannot be an ONNX program for pictures of any size: {', '.join(fixed)} would be of one size.")
     with write_whole(path) as temporary:
         program.save(temporary, external_data=False)
     return Path(path)
