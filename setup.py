@@ -23,8 +23,8 @@ if in_package != meta["version"]:
         f"settings.ini says version {meta['version']}, inr_assr/__init__.py says {in_package}: make them equal"
     )
 
-extras = {name: lines(f"{name}_requirements") for name in ("demo", "parquet", "fabric", "slurm", "tensorboard", "docs", "dev")}
-extras["dev"] += [item for name in extras if name not in ("docs", "dev") for item in extras[name]]
+extras = {name: lines(f"{name}_requirements") for name in ("demo", "parquet", "fabric", "slurm", "tensorboard", "hub", "onnx", "docs", "dev")}
+extras["dev"] += [item for name in extras if name not in ("docs", "onnx", "dev") for item in extras[name]]
 
 setup(
     name=meta["lib_name"],

@@ -210,6 +210,8 @@ class CLIT(Decoder):
     published_parameters: ClassVar[int] = 10_509_070
     small: ClassVar[dict] = {"width": 8, "radius": 1, "hidden": [10], "waves": 2, "octaves": 3, "cascade": 1.5}
 
+    untraceable: ClassVar[str] = "the sizes of its finer grids are made from the value of the cell"
+
     def __init__(
         self,
         channels: int,  # of the encoder's features

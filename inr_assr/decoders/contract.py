@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..foundations.coordinates import CellPolicy, Corners, Queries
 from ..foundations.errors import InputError
-from ..foundations.layers import ROWS, channels_last, mlp, run
+from ..foundations.layers import ROWS, channels_last, is_traced, mlp, run
 from ..foundations.padding import PaddingPolicy
 from ..foundations.registry import Registry
 
@@ -60,6 +60,8 @@ class Decoder(nn.Module):
     small: ClassVar[dict] = {}  # options of one that is tested in a second
     variant_of: ClassVar[str] = ""  # the method that it is called after and is not: every run of it bears its own name
     inexact: ClassVar[dict[str, str]] = {}  # checks of the conformance run that cannot hold, and why
+    untraceable: ClassVar[str] = ""  # why no fixed program (`torch.export`, `torch.jit.trace`, ONNX) can be made of it; "": it can
+    not_onnx: str = ""  # why no ONNX program for pictures of any size can be made of it, where `untraceable` is no reason
 
     def survey(self, features: Tensor, image: Tensor) -> Tensor:
         "What needs the whole picture, as further channels of the features (B, C + ..., h, w): `prepare` may then be given parts."
@@ -117,7 +119,7 @@ def take(
 ) -> Tensor:  # (B, K, Q, C)
     "The rows of the LR pixels that each query reads."
     batch, pixels, channels = rows.shape
-    if len(index) == 1:
+    if index.shape[0] == 1:  # not `len`: exported programs keep the batch open
         return rows.index_select(1, index.reshape(-1)).reshape(batch, *index.shape[1:], channels)
     start = torch.arange(batch, device=rows.device)[:, None, None] * pixels
     return rows.reshape(-1, channels).index_select(0, (index + start).reshape(-1)).reshape(*index.shape, channels)
@@ -157,8 +159,8 @@ def placed(
             return x.add_(across[:, None]).flatten(3, 4).flatten(1, 2)
         place, columns = near.offset.to(dtype).flatten(1, 2), columns.mT[None]  # (B or 1, K Q, 2), (1, 2, C)
         if constant is not None:
-            place, columns = F.pad(place, (0, 1), value=1), torch.cat([columns.expand(len(constant), -1, -1), constant[:, None]], 1)
-        place, columns = (t.expand(len(x), -1, -1) for t in (place, columns))
+            place, columns = F.pad(place, (0, 1), value=1), torch.cat([columns.expand(constant.shape[0], -1, -1), constant[:, None]], 1)
+        place, columns = (t.expand(x.shape[0], -1, -1) for t in (place, columns))
         return torch.baddbmm(x.to(dtype).flatten(1, 2), place, columns).unflatten(1, x.shape[1:3])
 
 # %% ../../nbs/decoders/20_contract.ipynb #474e6a17
@@ -191,7 +193,7 @@ def fourier(
     joined: bool = False,  # the corners side by side, each times its share
 ) -> Tensor:  # (B, K, Q, C), or joined (B, Q, K C)
     "Amplitudes times [cosines, sines] of frequencies times offsets: the features of LTE and its kin."
-    dtype, half, batch = phase.dtype, phase.shape[-1], len(amplitude)
+    dtype, half, batch = phase.dtype, phase.shape[-1], amplitude.shape[0]
     with torch.autocast(phase.device.type, enabled=False):  # angles stay in full precision
         if by_blocks(amplitude, near):
             places = near.index[..., None], near.offset.to(dtype), near.weight.to(dtype)  # (B or 1, K, Q, ...)
@@ -220,7 +222,8 @@ def fourier(
 
 def by_blocks(rows: Tensor, near: Corners) -> bool:
     "Are these trained on a CPU, at places that are not? Then what is made of them is made block by block, which stays in the cache."
-    return torch.is_grad_enabled() and rows.device.type == "cpu" and not (near.offset.requires_grad or near.weight.requires_grad)
+    learned = torch.is_grad_enabled() and rows.device.type == "cpu" and not is_traced()
+    return learned and not (near.offset.requires_grad or near.weight.requires_grad)
 
 
 class _Waves(torch.autograd.Function):
@@ -269,7 +272,7 @@ def blended(
     if by_blocks(rows, near):
         dtype = torch.promote_types(rows.dtype, near.weight.dtype)
         return _Blend.apply(rows.to(dtype), index, near.weight.to(dtype))
-    if torch.is_grad_enabled() or rows.device.type != "cpu" or rows.dtype != near.weight.dtype:
+    if torch.is_grad_enabled() or rows.device.type != "cpu" or rows.dtype != near.weight.dtype or is_traced():
         return (take(rows, index) * near.weight).sum(1)
     return _blend(rows, index, near.weight)
 

@@ -238,6 +238,8 @@ class SeedNetwork(Decoder):
 
     HEADS: ClassVar[dict] = {"mean": 2, "sigma": 2, "rho": 1, "alpha": 1, "rgb": 3}
 
+    untraceable: ClassVar[str] = "how many Gaussians each tile holds depends on their values"
+
     def __init__(
         self,
         channels: int,  # of the encoder's features

@@ -146,7 +146,7 @@ class HIIF(GalerkinDecoder):
     def tail(self, state: HIIFState, queries: Queries, near: Corners, x: Tensor) -> Tensor:
         digits = self.digits(queries, state.size).flatten(2, 3).to(x.dtype).unbind(1)
         for level, digit in zip(self.fc_layers[1:], digits[1:], strict=True):
-            x = level(torch.cat([x, digit.expand(len(x), -1, -1)], -1))
+            x = level(torch.cat([x, digit.expand(x.shape[0], -1, -1)], -1))
         return x + bilinear(state.image, near)
 
     @classmethod

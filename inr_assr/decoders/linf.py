@@ -42,15 +42,18 @@ class Flow(nn.Module):
         log_p = 0
         for mix, part in zip(self.linears, steering.unbind(-3), strict=True):
             scale, shift = self.scale_of(part[..., 0, :]), part[..., 1, :]
-            x = (x @ mix._weight.T + mix.bias) * scale + shift
-            log_p = log_p + torch.linalg.slogdet(mix._weight).logabsdet + scale.log().sum(-1)
-        z = x @ self.last._weight.T + self.last.bias
-        log_p = log_p + torch.linalg.slogdet(self.last._weight).logabsdet
+            matrix = mix._weight.to(x.dtype)
+            x = (x @ matrix.T + mix.bias) * scale + shift
+            log_p = log_p + torch.linalg.slogdet(matrix).logabsdet + scale.log().sum(-1)
+        matrix = self.last._weight.to(x.dtype)
+        z = x @ matrix.T + self.last.bias
+        log_p = log_p + torch.linalg.slogdet(matrix).logabsdet
         return z, log_p - 0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
 
     def inverses(self) -> Tensor:  # (layers + 1, size, size), the last one's first
         "The inverse of every matrix: once for all pixels."
-        return torch.linalg.inv(torch.stack([self.last._weight, *(mix._weight for mix in reversed(self.linears))]))
+        matrices = torch.stack([self.last._weight, *(mix._weight for mix in reversed(self.linears))])
+        return torch.linalg.inv(matrices.to(torch.promote_types(matrices.dtype, torch.float32)))
 
     def inverse(
         self,
@@ -84,6 +87,7 @@ class LINF(Decoder):
     published: ClassVar[dict] = {"linf": {}, "linf-patch": {"patch": 3}}
     published_parameters: ClassVar[int] = 705_216
     small: ClassVar[dict] = {"width": 16, "layers": 1, "flow_layers": 3}
+    not_onnx = "ONNX has no inverse of a matrix, by which its flow runs backwards"
     inexact: ClassVar[dict] = {"gradients": "at temperature 0 the last matrix meets zeros until its bias has moved"}
 
     def __init__(
@@ -135,7 +139,7 @@ class LINF(Decoder):
         asked, row, column = queries.patches(self.patch) if self.patch > 1 else (queries, None, None)
         steering = self.steer(state, asked)
         with torch.autocast(steering.device.type, enabled=False):
-            steering = steering.to(self.imnet.last.bias.dtype)
+            steering = steering.to(torch.promote_types(self.imnet.last.bias.dtype, torch.float32))  # a flow amplifies rounding
             if latent is None:
                 z = steering.new_zeros(*steering.shape[:2], self.numbers)
                 z = torch.randn_like(z) * self.temperature if self.temperature else z
@@ -163,10 +167,11 @@ class LINF(Decoder):
         "How likely the true colours are. With patches, `queries` are their middles and `residual` their numbers."
         steering = self.steer(state, queries)
         with torch.autocast(steering.device.type, enabled=False):
-            steering = steering.to(self.imnet.last.bias.dtype)
+            steering = steering.to(torch.promote_types(self.imnet.last.bias.dtype, torch.float32))  # a flow amplifies rounding
             if residual is None:
                 picture = bilinear(state.image, queries.corners(state.size)).mT.unflatten(-1, queries.shape)
                 residual = target - picture
+            residual = residual.to(steering.dtype)
             latent, log_p = self.imnet(residual.flatten(2).mT, steering)
         return log_p.unflatten(-1, queries.shape), latent.mT.unflatten(-1, queries.shape)
 

@@ -110,12 +110,12 @@ class MetaSR(Decoder):
         with torch.autocast(near.offset.device.type, enabled=False):  # places stay in full precision
             first = self.imnet.layers[0]
             step = self.step(queries, state.size)[:, None]
-            many = max(len(step), len(near.index))
+            many = max(step.shape[0], near.index.shape[0])
             place = [near.offset[:, 0].expand(many, -1, -1), step.expand(many, near.index.shape[-1], 1)]
             hidden = apply(first, torch.cat(place, -1).to(first.weight.dtype), "relu")
             hidden = F.pad(hidden, (0, 1), value=1)  # the bias is the filter of a unit that is always 1
         filtered = take(state.rows, near.index)[:, 0].unflatten(-1, (-1, 3))  # (B, Q, width + 1, 3)
-        hidden = hidden.to(filtered.dtype).expand(len(filtered), -1, -1)
+        hidden = hidden.to(filtered.dtype).expand(filtered.shape[0], -1, -1)
         return torch.bmm(hidden.flatten(0, 1)[:, None], filtered.flatten(0, 1)).unflatten(0, hidden.shape[:2])[:, :, 0].mT
 
     @classmethod

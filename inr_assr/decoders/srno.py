@@ -55,7 +55,7 @@ class GalerkinAttention(nn.Module):
 
     def parts(self, which: slice | int) -> tuple[Tensor, Tensor]:
         "Weight (heads, ..., c, width) and bias (heads, ..., c) of queries (0), keys (1) or values (2)."
-        return tuple(p.unflatten(0, (self.heads, 3, -1))[:, which] for p in self.qkv_proj.parameters())
+        return tuple(p.unflatten(0, (self.heads, 3, -1))[:, which] for p in (self.qkv_proj.weight, self.qkv_proj.bias))
 
     def centred(self) -> tuple[Tensor, Tensor]:
         "Weight (2 width, width) and bias (2 width,) that make keys and values, each head's less its mean."
@@ -94,7 +94,7 @@ class GalerkinAttention(nn.Module):
         matrix, shift = settled
         if inner is not None:
             inner = F.gelu(inner)
-        elif len(matrix) == 1:
+        elif matrix.shape[0] == 1:
             inner = linear(x, matrix[0], shift[0], "gelu")
         else:
             inner = F.gelu(torch.baddbmm(shift[:, None].to(x.dtype), x, matrix.mT.to(x.dtype)))
@@ -233,7 +233,7 @@ class SRNO(GalerkinDecoder):
         return None if state.kv is None else self.collect(state.kv, state.size, queries, near)
 
     def informed(self, state: SRNOState, sums: tuple) -> SRNOState:
-        if not sums or len(sums[0][0]) > 1:  # of several pictures each has a matrix of its own
+        if not sums or sums[0][0].shape[0] > 1:  # of several pictures each has a matrix of its own
             return state
         return state._replace(inner=self.spread(state.features, *(part[0] for part in sums[0])), kv=None)
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .contract import DECODERS, Decoder, Normalisation, as_rows, take
 from ..foundations.coordinates import Corners, Queries
 from ..foundations.errors import InputError, check_choice, check_number
+from ..foundations.layers import is_traced
 from ..foundations.padding import PaddingPolicy
 from ..foundations.windows import SwinBlock, reach_of
 
@@ -132,6 +133,9 @@ def field_at(state: TheraState, near: Corners) -> Tensor:  # (B, Q, 3)
     batch, pixels, _ = state.rows.shape
     index = near.index[:, 0] + pixels * torch.arange(batch, device=near.index.device)[:, None]
     angle, colours = near.offset[:, 0] / 2 @ state.components, []
+    if is_traced():  # a program for any number of queries has no loop over parts
+        numbers = numbers_of(state, take(state.rows, near.index)[:, 0])
+        return (numbers[..., :3, :] * (torch.sin(angle + numbers[..., 3, :]) * state.fade)[..., None, :]).sum(-1)
     for some, turn in zip(index.split(IN_FLIGHT, 1), angle.split(IN_FLIGHT, 1), strict=True):
         touched, which = some.unique(return_inverse=True)
         numbers = numbers_of(state, state.rows.flatten(0, 1)[touched])[which]
@@ -228,7 +232,7 @@ class Thera(Decoder):
 
     def prepare(self, features: Tensor, image: Tensor) -> TheraState:
         rows = self.refine(features.permute(0, 2, 3, 1)).flatten(1, 2)
-        weight, bias = (p.unflatten(0, (4, -1)) for p in self.out_conv.parameters())  # three quarters: W, colour minor
+        weight, bias = (p.unflatten(0, (4, -1)) for p in (self.out_conv.weight, self.out_conv.bias))  # three quarters: W, colour minor
         weight, bias = (
             torch.cat([p[:3].reshape(-1, 3, *p.shape[2:]).transpose(0, 1).flatten(0, 1), p[3]]) for p in (weight, bias)
         )

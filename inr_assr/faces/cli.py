@@ -9,7 +9,7 @@ __all__ = ['upscale', 'test', 'trained', 'train', 'recipes', 'benchmarks', 'prof
 import re
 import sys
 
-from . import data, study, tables  # noqa: F401 their commands are declared there
+from . import data, export, study, tables  # noqa: F401 their commands are declared there
 from .commands import DEVICE, ENSEMBLE, MEMORY, ORIGIN, POLICIES, argument, command, failed, parse, steady_streams
 
 # %% ../../nbs/faces/88_cli.ipynb #1b944e02

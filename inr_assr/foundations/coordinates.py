@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['nearest_after', 'parse_scale', 'scale_name', 'target_size', 'pixel_centres', 'Near', 'near_pixels', 'nearest_pixel',
-           'top_left_pixel', 'pixels_around', 'Corners', 'Queries', 'CellPolicy']
+           'top_left_pixel', 'pixels_around', 'computed_once', 'Corners', 'Queries', 'CellPolicy']
 
 # %% ../../nbs/foundations/03_coordinates.ipynb #b3509c68
 import functools
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .errors import InputError, check_choice, check_number
+from .layers import is_traced
 
 # %% ../../nbs/foundations/03_coordinates.ipynb #905caf04
 def parse_scale(
@@ -142,6 +143,23 @@ def pixels_around(
     return Near(index, offset, torch.full_like(offset, 1 / side))
 
 # %% ../../nbs/foundations/03_coordinates.ipynb #0568b87b
+class computed_once:
+    "`functools.cached_property` without its lock, which `torch.compile` cannot see through."
+
+    def __init__(self, function: Callable):
+        self.function, self.__doc__ = function, function.__doc__
+
+    def __set_name__(self, owner: type, name: str):
+        self.name = name
+
+    def __get__(self, instance, owner: type | None = None):
+        if instance is None:
+            return self
+        value = self.function(instance)
+        object.__setattr__(instance, self.name, value)
+        return value
+
+
 class Corners:
     """The K LR pixels near each of Q queries: those of the rows times those of the columns (K = 4, or 1, ...). On a grid both
     stay apart until asked for. The first dimension is 1 where all pictures of a batch share them."""
@@ -155,15 +173,15 @@ class Corners:
     ):
         self.y, self.x, self.width, self.is_grid = y, x, width, is_grid
 
-    @functools.cached_property
+    @computed_once
     def index(self) -> Tensor:  # (B or 1, K, Q) int64 into the flattened LR map
         return self._cross(self.y.index * self.width, self.x.index, torch.add)
 
-    @functools.cached_property
+    @computed_once
     def offset(self) -> Tensor:  # (B or 1, K, Q, 2) query minus its centre (y, x), one LR pixel = 2
         return self._cross(self.y.offset, self.x.offset, lambda y, x: torch.stack(torch.broadcast_tensors(y, x), -1))
 
-    @functools.cached_property
+    @computed_once
     def weight(self) -> Tensor:  # (B or 1, K, Q, 1) shares, sum 1 over K
         return self._cross(self.y.weight, self.x.weight, torch.mul)[..., None]
 
@@ -223,6 +241,7 @@ class Queries:
     target: tuple[int, int] | None = None  # grid: (H, W) of the whole target picture; None where it was padded
     step: Tensor | None = None  # (B or 1, 2) a target pixel's true size in coordinates: `cell` before any policy
     pixels: Tensor | None = None  # (B or 1, 2) size of the target that was asked for, whatever the padding
+    dtype: torch.dtype | None = None  # of offsets, shares and relative cells; None: that of `cell`
     _known: dict = field(init=False, repr=False, compare=False, default_factory=dict)  # pixels near its rows and columns
     _of: tuple | None = field(init=False, repr=False, compare=False, default=None)  # the grid that this is a block of
 
@@ -238,6 +257,7 @@ class Queries:
     ) -> "Queries":
         "All pixels of a rectangle of the target picture."
         rows, columns = rows or range(target[0]), columns or range(target[1])
+        dtype = torch.promote_types(dtype, torch.float32)  # places and cells in half precision would ask other pixels
         centres = [
             pixel_centres(n, torch.float64)[part.start : part.stop].to(
                 device, dtype if _narrow(device) else torch.float64
@@ -260,10 +280,12 @@ class Queries:
             raise InputError(
                 f"coord: shape {tuple(coord.shape)} does not fit; give (batch, height, width, 2) with (y, x) last."
             )
-        target = torch.as_tensor(target, device=coord.device, dtype=coord.dtype).reshape(-1, 2)
-        if len(target) not in (1, len(coord)):
-            raise InputError(f"cell: {len(target)} sizes for {len(coord)} pictures; give one each, or one for all.")
-        flat, cell = coord.reshape(len(coord), -1, 2), 2 / target
+        dtype = torch.promote_types(coord.dtype, torch.float32)
+        target = torch.as_tensor(target, device=coord.device, dtype=dtype).reshape(-1, 2)
+        count, batch = target.shape[0], coord.shape[0]  # not `len`: exported programs keep the batch open
+        if count != 1 and count != batch:
+            raise InputError(f"cell: {count} sizes for {batch} pictures; give one each, or one for all.")
+        flat, cell = coord.reshape(batch, -1, 2), 2 / target
         shape = tuple(coord.shape[1:3])
         return cls(tuple(lr_size), cell, *flat.unbind(-1), shape, False, None, None, cell, target.round())
 
@@ -336,9 +358,10 @@ class Queries:
     def relative_cell(self, size: tuple[int, int] | None = None) -> Tensor:  # (B or 1, 2)
         "The cell in the units of `offset`: 2 / scale. `size` is that of the maps where it is not the LR size."
         height, width = size if size and self.tile is None else self.lr_size
-        return self.cell * torch.tensor([height, width], device=self.cell.device, dtype=self.cell.dtype)
+        cell = self.cell * torch.tensor([height, width], device=self.cell.device, dtype=self.cell.dtype)
+        return cell.to(self.dtype or cell.dtype)
 
-    @functools.cached_property
+    @computed_once
     def whole_scale(self) -> tuple[int, int] | None:
         "How many rows and columns fall on an LR pixel, where that is the same whole number everywhere and cells are as large."
         if not self.is_grid or self.step is None or len(self.step) > 1:
@@ -375,11 +398,14 @@ class Queries:
         if self._of is not None:
             some = self._of[1 + axis]
             return Near(*(t[:, some.start : some.stop] for t in self._of[0]._near(axis, n, find)))
-        if (axis, n, find) not in self._known:
+        near = None if is_traced() else self._known.get((axis, n, find))
+        if near is None:
             cell = self.cell if self.is_grid else self.cell[:, None]
-            near, dtype = find((self.rows, self.columns)[axis], n, cell[..., axis]), self.cell.dtype
-            self._known[axis, n, find] = Near(near.index, near.offset.to(dtype), near.weight.to(dtype))
-        return self._known[axis, n, find]
+            near, dtype = find((self.rows, self.columns)[axis], n, cell[..., axis]), self.dtype or self.cell.dtype
+            near = Near(near.index, near.offset.to(dtype), near.weight.to(dtype))
+            if not is_traced():
+                self._known[axis, n, find] = near
+        return near
 
     def _pair(self, of_row: Tensor, of_column: Tensor) -> Tensor:  # (B or 1, Q, 2)
         "A value for each row and one for each column, brought together for each query."

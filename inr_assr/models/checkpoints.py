@@ -165,7 +165,11 @@ def find_weights(
     weights: str | Path,  # a path, or a name in `WEIGHTS`
     progress: bool = False,
 ) -> Path:
-    "The file that is meant; fetched into the user's cache where it is a known name."
+    "The file that is meant; fetched into the user's cache where it is a known name, or into the hub's where it is hf:owner/name."
+    if str(weights).startswith("hf:"):
+        from inr_assr.models.exchange import fetch_from_hub
+
+        return fetch_from_hub(str(weights))
     path = Path(weights)
     if path.is_dir():
         inside = sorted(other.name for other in path.iterdir() if other.suffix in (".pth", ".pt", ".safetensors"))

@@ -12,7 +12,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from ..decoders.contract import DECODERS, Decoder, Normalisation
 from ..encoders.contract import ENCODERS, Encoder
 from ..foundations.coordinates import CellPolicy, Queries, target_size
 from ..foundations.errors import InputError, check_choice, check_number, near
-from ..foundations.layers import channels_last
+from ..foundations.layers import channels_last, is_traced
 from ..foundations.memory import parse_bytes
 from ..foundations.padding import PaddingPolicy
 from ..foundations.registry import Registry, plain_name
@@ -81,6 +81,11 @@ class ASSRModel(nn.Module):
         "The multiple that the padded picture's sides are, where a padding policy is on."
         return math.lcm(self.encoder.window, self.decoder.window)
 
+    @property
+    def weight(self) -> Tensor:
+        "One weight, for device and number format; in a replica of `DataParallel`, which has no parameters, too."
+        return next(part.weight for part in self.encoder.modules() if isinstance(getattr(part, "weight", None), Tensor))
+
     def sets(self, rows: range) -> list[range]:
         "Which rows of the target attend over each other, for a decoder of context 'set'; all rows for others."
         found = re.fullmatch(r"whole|rows ([1-9]\d*)", self.attention)
@@ -94,8 +99,10 @@ class ASSRModel(nn.Module):
         return self.padding(image, self.window, self.training)
 
     def place(self, queries: Queries) -> Queries:
-        "The queries as the decoder gets them: of the padded picture, cells by the policy."
-        return self.cell_policy(queries.on_padded(self.padding.size(queries.lr_size, self.window, self.training)))
+        "The queries as the decoder gets them: of the padded picture, cells by the policy, offsets in the weights' number format."
+        queries = self.cell_policy(queries.on_padded(self.padding.size(queries.lr_size, self.window, self.training)))
+        narrow = self.weight.dtype in (torch.bfloat16, torch.float16)
+        return replace(queries, dtype=self.weight.dtype) if narrow else queries
 
     def under(
         self,
@@ -132,7 +139,7 @@ class ASSRModel(nn.Module):
 
     def working(self) -> torch.autocast:
         "A context in which layers work in this model's precision. Training brings its own, which stays as it is."
-        kind, narrow = next(self.parameters()).device.type, self.precision == "bf16"
+        kind, narrow = self.weight.device.type, self.precision == "bf16"
         return torch.autocast(kind, torch.bfloat16) if narrow else contextlib.nullcontext()
 
     def encode(self, image: Tensor) -> Tensor:  # (B, 3, h, w) padded, in network units -> (B, C, h, w)
@@ -174,8 +181,18 @@ class ASSRModel(nn.Module):
         cell: Tensor,  # (B, 2) height and width of a wanted pixel: 2 / size of the whole target
     ) -> Tensor:  # (B, 3, H, W) RGB, not clamped
         "Colours at any points. How the points are laid out as H x W does not matter."
-        if cell.ndim != 2 or cell.shape[-1] != 2 or not bool((cell > 0).all()):
+        for field, value in (("coord", coord), ("cell", cell)):
+            if value.dtype not in (torch.float32, torch.float64):
+                raise InputError(f"{field}: {value.dtype} is too coarse for places; give float32 or float64, whatever the model's own.")
+        if cell.ndim != 2 or cell.shape[-1] != 2 or not (is_traced() or bool((cell > 0).all())):
             raise InputError(f"cell: {tuple(cell.shape)} does not fit; give (batch, 2), height and width above 0.")
+        if not image.is_floating_point():
+            raise InputError(f"image: {image.dtype} does not fit; give a float tensor (batch, 3, height, width) with RGB in [0, 1].")
+        if self.decoder.untraceable and (torch.compiler.is_exporting() or torch.jit.is_tracing()):
+            raise InputError(f"decoder: {self.name} cannot be exported or traced: {self.decoder.untraceable}.")
+        if torch.jit.is_tracing():  # sizes become constants of the program: it must refuse others
+            image, coord, cell = (torch.stack([t, t.new_zeros([int(n) for n in t.shape])])[0] for t in (image, coord, cell))
+        image = image.to(self.weight.dtype)
         return self.query(self.prepare(image), Queries.points(tuple(image.shape[-2:]), coord, 2 / cell))
 
     def blocks(
@@ -248,7 +265,7 @@ class ASSRModel(nn.Module):
 
             mean = self_ensemble(restore, batch, size, looks)
             return mean[0] if image.ndim == 3 else mean
-        weight = next(self.parameters())
+        weight = self.weight
         out = torch.empty(*batch.shape[:2], *size, device=image.device)
         done, training = 0, self.training
         self.eval()
