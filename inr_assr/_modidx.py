@@ -938,6 +938,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'inr_assr.faces.tables.report': ('faces/tables.html#report', 'inr_assr/faces/tables.py'),
                                        'inr_assr.faces.tables.table': ('faces/tables.html#table', 'inr_assr/faces/tables.py')},
             'inr_assr.faces.verify': { 'inr_assr.faces.verify._means': ('faces/verify.html#_means', 'inr_assr/faces/verify.py'),
+                                       'inr_assr.faces.verify._otherwise': ('faces/verify.html#_otherwise', 'inr_assr/faces/verify.py'),
                                        'inr_assr.faces.verify._resolutions': ('faces/verify.html#_resolutions', 'inr_assr/faces/verify.py'),
                                        'inr_assr.faces.verify._table': ('faces/verify.html#_table', 'inr_assr/faces/verify.py'),
                                        'inr_assr.faces.verify.check_record': ('faces/verify.html#check_record', 'inr_assr/faces/verify.py'),

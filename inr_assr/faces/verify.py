@@ -233,11 +233,22 @@ def _means(rows) -> list[str]:
     for line in beside(rows).itertuples():
         here = line.run, line.benchmark, line.scale, line.profile
         value = f"{line.published:.2f}" if line.published == line.published else line.note
+        if line.note == "measured otherwise":
+            value = f"{value}: {_otherwise(line)}"
         lines.append(
             {"run": line.run, "benchmark": f"{line.benchmark} x{line.scale}", "profile": line.profile, "pictures": line.pictures, line.metric: f"{line.measured:.3f}"}
             | {"published": value, "source": line.source or "", "ssim_y": f"{ssim[here]:.4f}" if here in ssim.index else ""}
         )
-    return _table(lines)
+    told = "*Measured otherwise*: papers print a value, but of another channel, crop or training; *not reported*: none of the collected papers prints one (`published.csv`)."
+    return [*_table(lines), "", told]
+
+
+def _otherwise(line) -> str:
+    "What papers print for a mean that they measure in another way: '35.71 on RGB (mmediting retraining)'."
+    from inr_assr.views.published import OURS, published
+
+    table = published(OURS.get(line.encoder, line.encoder), line.decoder, line.benchmark, line.scale, line.metric.rsplit("_", 1)[0])
+    return ", ".join(f"{row.value:.2f} on {row.channel} ({row.variant})" for row in table.itertuples())
 
 
 def _resolutions(rows) -> list[str]:
