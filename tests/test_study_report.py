@@ -1,14 +1,13 @@
 "The report of a study: verdicts by the rules of its design, on rows whose truth is known; none before all runs are there."
 
 import gzip
-import json
 import shutil
 
 import nbformat
 import numpy as np
 import pytest
 
-from conftest import ROOT, cli
+from conftest import ROOT
 from inr_assr.faces.runner import run_notebook
 from inr_assr.faces.studyresults import SETTLES, findings, read_results, save_crops
 from inr_assr.foundations.errors import InputError
