@@ -2,12 +2,14 @@
 
 import gzip
 import shutil
+from unittest import mock
 
 import nbformat
 import numpy as np
 import pytest
 
 from conftest import ROOT
+from inr_assr.faces import studyresults
 from inr_assr.faces.runner import run_notebook
 from inr_assr.faces.studyresults import SETTLES, findings, read_results, save_crops
 from inr_assr.foundations.errors import InputError
@@ -34,6 +36,20 @@ def truth(decoders=None, recipes=None, losses=None, width=0.0, pictures=0.0, ste
         return 27 + chance + gain + width * np.log2(size / 64) + pictures * np.log2(count)
 
     return number
+
+
+@pytest.fixture(autouse=True, scope="module")
+def grid_made_once():
+    "The grid builds each of 125 models once, to see that it can: once is enough for this file."
+    whole, made = studyresults.grid, {}
+
+    def once(settings):
+        if repr(settings) not in made:
+            made[repr(settings)] = whole(settings)
+        return made[repr(settings)]
+
+    with mock.patch.object(studyresults, "grid", once):
+        yield
 
 
 @pytest.mark.parametrize(
