@@ -43,7 +43,7 @@ lint: $(STAMP)
 
 readme: $(STAMP)  ## make README.md from nbs/index.ipynb
 	$(BIN)/jupyter nbconvert --log-level ERROR --to markdown --no-input nbs/index.ipynb --output-dir . --output README --NbConvertApp.output_files_dir=nbs/figures
-	sed -E 's#\]\(([a-z]+/[0-9a-z_]+\.ipynb)\)#](nbs/\1)#g' README.md > README.tmp && mv README.tmp README.md
+	sed -E 's#\]\((([a-z]+/)?[0-9a-z_]+\.ipynb)\)#](nbs/\1)#g' README.md > README.tmp && mv README.tmp README.md
 
 notebooks: $(STAMP)  ## export the package, execute the notebooks in place and clean them (give NB=... for one)
 	$(BIN)/nbdev-export

@@ -15,5 +15,6 @@ def on_config(config):
         chapters.setdefault(page.parent.name.capitalize(), []).append(page)
     chapters["Runners"] = [root / "runs" / f"{name}.ipynb" for name in ("demo", "train", "test", "report")]
     book = [{name: [{title(page): page.relative_to(root).as_posix()} for page in pages]} for name, pages in chapters.items()]
-    config["nav"] = [{"inr_assr": "index.ipynb"}, *book]
+    study = {title(root / "study.ipynb"): "study.ipynb"}
+    config["nav"] = [{"inr_assr": "index.ipynb"}, study, *book]
     return config

@@ -87,6 +87,7 @@ def test_links_lead_somewhere(path):
 def test_index_leads_through_all_notebooks_in_order():
     text = (ROOT / "nbs" / "index.ipynb").read_text()
     links = [link for link in re.findall(r"\]\(([a-z]+/[\w]+\.ipynb)\)", text)]
+    assert "](study.ipynb)" in text
     numbered = list(dict.fromkeys(link for link in links if Path(link).name[0].isdigit()))
     assert set(numbered) == {p.relative_to(ROOT / "nbs").as_posix() for p in NOTEBOOKS if p.name[0].isdigit()}
     assert numbered == sorted(numbered, key=lambda link: Path(link).name)
@@ -96,7 +97,7 @@ def test_readme_is_made_from_index():
     readme = (ROOT / "README.md").read_text()
     for cell in json.loads((ROOT / "nbs" / "index.ipynb").read_text())["cells"]:
         if cell["cell_type"] == "markdown":
-            text = re.sub(r"\]\(([a-z]+/\w+\.ipynb)\)", r"](nbs/\1)", "".join(cell["source"]))
+            text = re.sub(r"\]\(((?:[a-z]+/)?\w+\.ipynb)\)", r"](nbs/\1)", "".join(cell["source"]))
             assert text.strip() in readme, "run `make readme`"
 
 
