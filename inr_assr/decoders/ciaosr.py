@@ -138,8 +138,9 @@ class CiaoSR(Decoder):
     def focus(self, state: CiaoSRState, queries: Queries) -> CiaoSRState:
         """Pairs depend on two neighbouring LR pixels only, in either order: five a pixel. To make them beforehand pays where
         more than about two wanted pixels fall on an LR pixel."""
-        density = 4 / queries.relative_cell(state.size).prod().item() if len(queries.cell) == 1 else 0
-        if torch.is_grad_enabled() or not queries.is_grid or density < 2.3:
+        if torch.is_grad_enabled() or not queries.is_grid or len(queries.cell) > 1:
+            return state
+        if 4 / queries.relative_cell(state.size, here=True).prod().item() < 2.3:
             return state
         (h, w), pairs = state.size, []
         maps = F.pad(state.unfolded.unflatten(1, (h, w)), (0, 0, 1, 1, 0, 1))
