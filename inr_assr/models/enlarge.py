@@ -275,7 +275,7 @@ def walk(
         yield from answer(model, lambda: _tiles(model, padded, lr, asked, size, cut.core), len(asked.rows) * len(asked.columns), most)
         return
     features, core = features_of(model, padded, cut.core)
-    features, fits = attempt(lambda: model.decoder.survey(features, padded))
+    features, fits = attempt(lambda: model.survey(features, padded))
     if not fits:
         raise InputError(f"memory: {model.name} looks at all features at once, and they do not fit; give a smaller picture.")
     for rows in model.sets(range(size[0])):
@@ -388,7 +388,7 @@ def answer(
                     return decoder.gather(state, ask(*block), sums)
 
             for *_, part in in_blocks(gather, rows, columns, most):
-                wide = part.cpu().double()  # small, and wide: blocks must not show
+                wide = part.double() if part.device.type != "mps" else part.cpu().double()  # blocks must not show
                 total = wide if total is None else total + wide
             del state, gather  # before the next piece is made
         sums = (*sums, decoder.settle(len(sums), (total / count).to(part)))
