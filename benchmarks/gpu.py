@@ -314,7 +314,7 @@ def testing(rows: Rows) -> None:
             Image.fromarray(picture[:96, :120]).resize((2040, 1356) if rows.gpu else (240, 192)).save(place / f"{i}.png")
         weights = save_model(build_model("EDSR", "LIIF"), Path(folder, "model.pth"))
         start = time.perf_counter()
-        words = [command, "test", "--weights", str(weights), "--benchmark", str(place), "--scales", "2", "4", "--profile", "ours", "--device", rows.device]
+        words = [command, "test", "--weights", str(weights), "--benchmark", str(place), "--scales", "2,4", "--profile", "ours", "--device", rows.device]
         found = subprocess.run(words, capture_output=True, text=True, timeout=max(10.0, rows.end - time.monotonic()))
         seconds = time.perf_counter() - start
         if found.returncode:

@@ -168,7 +168,7 @@ def test_a_precision_that_the_device_has_not_is_refused(gpu, tmp_path, weights, 
     assert [check_precision(p, "cuda:1") for p in devices.PRECISIONS] == list(devices.PRECISIONS)
     with pytest.raises(InputError, match="'tf32' needs an NVIDIA GPU .* cpu is none. Valid here: float32, bf16"):
         check_precision("tf32", "cpu")
-    words = ["--weights", weights, "--scale", 2, "--device", "cpu", "--precision", "tf32", "--out", tmp_path / "out.png"]
+    words = ["--weights", weights, "--scale", 2, "--device", "cpu", "--precision", "tf32", "-o", tmp_path / "out.png"]
     found = cli("upscale", next(photos.iterdir()), *words)
     assert found.returncode == 2 and found.stderr.startswith("inr-assr: precision: 'tf32' needs an NVIDIA GPU"), found
 

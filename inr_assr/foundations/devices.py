@@ -46,8 +46,9 @@ PRECISIONS = ("float32", "tf32", "bf16")
 
 def check_precision(precision: str, device: str | torch.device) -> str:
     "The precision, unchanged; `InputError` where it is not known or the device does not have it."
-    check_choice("precision", precision, PRECISIONS)
     device = torch.device(device)
+    if check_choice("precision", precision, PRECISIONS) == "float32":
+        return precision
     modern = device.type == "cuda" and (bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= (8, 0))
     if precision == "tf32" and not (modern and torch.version.hip is None):
         valid = "float32, bf16" if modern or device.type != "cuda" else "float32"
