@@ -1,5 +1,6 @@
 "Devices without having one: the whole package on a device that only says it is one, and what would break on a GPU, with CUDA's answers made up."
 
+import contextlib
 import importlib.util
 import json
 import subprocess
@@ -181,6 +182,30 @@ def test_rows_say_tf32_where_it_was_on():
     model = build_model("EDSR", "LIIF", {"blocks": 1, "features": 8}, {"hidden": [8]})
     assert Method.of(model).facts()["precision"] == "float32" and Method.of(model.under(precision="tf32")).facts()["precision"] == "tf32"
     assert configure("EDSR", "LIIF", recipe("TrainSimple"), 0, "", "", precision="tf32").as_dict()["precision"] == "tf32"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_training_step_goes_forth_and_back_in_its_precision(monkeypatch, precision):
+    from inr_assr.training import loop
+    from inr_assr.training.recipes import recipe
+    from inr_assr.training.runs import configure
+
+    on, seen = [], []
+
+    @contextlib.contextmanager
+    def watched(device, precision):
+        with arithmetic(device, precision):
+            on.append(precision)
+            yield
+            on.pop()
+
+    monkeypatch.setattr(loop, "arithmetic", watched)
+    crew = loop.Alone()
+    crew.backward = lambda loss: (seen.append((*on, loss.dtype)), loss.backward())
+    configuration = configure("EDSR", "LIIF", recipe("TrainSimple"), 0, "", "", {"blocks": 1, "features": 8}, {"hidden": [8]}, precision)
+    store = PictureStore(["a"], [np.random.default_rng(0).integers(0, 256, (60, 70, 3), np.uint8)])
+    loop.Learner(configuration, crew=crew).learn(next(Samples(store, 12, (1.0, 4.0), 2).epoch(0, 1)), 1e-4)
+    assert seen == [(precision, torch.float32)] and not on
 
 
 def test_ciaosr_searches_in_full_precision_under_bf16():
