@@ -1,5 +1,6 @@
 "Training killed and started again ends as if nothing had happened; a folder belongs to one configuration."
 
+import errno
 import os
 import re
 import shutil
@@ -9,11 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from conftest import SMALL, SMALL_FOLDER, cli
+from inr_assr.foundations.images import read_picture, save_picture
 from inr_assr.models.checkpoints import read_checkpoint
 
 WORDS = ("--epochs", 4, "--iterations", 12, "--batch", 2, "--seed", 3)
@@ -149,3 +152,95 @@ def test_interrupted_by_the_keyboard(photos, tmp_path):
             break
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "goes on after the last finished epoch" in error and "Traceback" not in error
+
+
+INR_ASSR = Path(sys.executable).with_name("inr-assr")
+
+
+def started(*words, **options) -> subprocess.Popen:
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+    unbuffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.Popen([INR_ASSR, *map(str, words)], env=unbuffered, **streams)
+
+
+@pytest.fixture(scope="module")
+def rows(photos, tmp_path_factory):
+    path = tmp_path_factory.mktemp("rows") / "rows.csv"
+    for name in ("bicubic", "another"):
+        done = cli("test", "--bicubic", "--run", name, "--benchmark", photos, "--scales", "2", "--out", path)
+        assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.mark.parametrize("command", ["test", "upscale", "report", "table"])
+def test_any_command_interrupted_by_the_keyboard(command, photos, weights, rows, tmp_path):
+    "While it imports, or while it works: one line and 130, and no half-written file."
+    large = tmp_path / "large"
+    large.mkdir()
+    for path in photos.iterdir():
+        save_picture(np.kron(read_picture(path), np.ones((8, 8, 1), np.uint8)), large / path.name)
+    words = {
+        "test": ("--weights", weights, "--benchmark", large, "--scales", "2,3,4"),
+        "upscale": (large, "-o", tmp_path / "out", "--weights", weights, "--scale", 4),
+        "report": (rows, "--out", tmp_path / "r.html"),
+        "table": (rows,),
+    }
+    stop = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    for seconds in (0.5, 1.5):
+        process = started(command, *words[command], **stop)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+        if process.returncode == 0 and command in ("report", "table"):  # it was done before
+            continue
+        assert process.returncode == 130 and error.startswith("inr-assr: interrupted") and error.count("\n") == 1, error
+        assert not list(tmp_path.rglob("*.part*"))
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(rows):
+    for words in (("table", rows), ("recipes",), ("test", "--help")):
+        process = started(*words)
+        process.stdout.close()  # as `| head -0`
+        assert process.stderr.read() == "" and process.wait(60) != 120
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is not at hand")
+@pytest.mark.parametrize("words", [("table",), ("models",), ("--help",)])
+def test_a_full_disk_under_standard_output_is_said(words, rows):
+    with open("/dev/full", "w") as full:
+        process = started(*words, *[rows] * (words == ("table",)), stdout=full)
+        error = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and error.count("\n") == 1 and "No space left on device" in error, error
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is not at hand")
+def test_standard_error_that_cannot_be_written_changes_no_exit_code():
+    with open("/dev/full", "w") as full:
+        assert started("tabel", stderr=full).wait(60) == 2
+        assert started("recipes", stderr=full).wait(60) == 0
+
+
+def test_a_table_on_a_full_disk_leaves_no_file(rows, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for command, out in (("table", "t.md"), ("compare", "c.md"), ("report", "r.html")):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            done = cli(command, rows, "--out", tmp_path / out, *(["--metric", "psnr_y"] if command == "table" else []))
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and "No space left" in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def shell(line: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+
+
+def test_closed_streams(rows, tmp_path):
+    "A table for a closed standard output is said to be lost; whatever goes into a file is done all the same."
+    done = shell(f"'{INR_ASSR}' table '{rows}' >&-")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "standard output is closed" in done.stderr
+    done = shell(f"'{INR_ASSR}' table '{rows}' --out '{tmp_path}/t.md' >&- 2>&-")
+    assert done.returncode == 0 and (tmp_path / "t.md").read_text().startswith("| encoder")
+    done = shell(f"'{INR_ASSR}' tabel 2>&-")
+    assert done.returncode == 2 and done.stdout == ""  # an error is no table

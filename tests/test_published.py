@@ -122,7 +122,7 @@ def test_names_with_signs_survive():
         ]
     )
     table = paper_table(rows, others=False)
-    assert r"A\&B\_<i>\%" in table.latex() and "A&amp;B_&lt;i&gt;%" in table.html() and "<i>" not in table.html()
+    assert r"A\&B\_\textless{}i\textgreater{}\%" in table.latex() and "A&amp;B_&lt;i&gt;%" in table.html() and "<i>" not in table.html()
     assert re.search(r"\\textbf\{34\.90\}", table.latex()) and "**34.90**" in table.markdown()
     assert r"\underline{34.70}" in table.latex() and "<u>34.70</u>" in table.markdown()
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from conftest import ROOT, SMALL, cli
-from inr_assr.faces.runner import run_notebook
+from inr_assr.faces.runner import check_kernel, run_notebook
 from inr_assr.foundations.errors import InputError
 
 RUNS = ROOT / "nbs" / "runs"
@@ -136,3 +137,74 @@ def test_a_dry_run_says_what_it_takes_and_leaves_nothing(photos, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "150 steps of" in done.stdout and "memory: " in done.stdout and "disk: " in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def toy(folder: Path, *cells: str) -> Path:
+    "A notebook of some cells."
+    import nbformat
+
+    first = nbformat.v4.new_code_cell("n: int = 1", metadata={"tags": ["parameters"]})
+    book = nbformat.v4.new_notebook(
+        cells=[first, *map(nbformat.v4.new_code_cell, cells)],
+        metadata={"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}},
+    )
+    nbformat.write(book, folder / "toy.ipynb")
+    return folder / "toy.ipynb"
+
+
+def test_a_killed_kernel_is_said_in_one_line(tmp_path):
+    source = toy(tmp_path, "print('before')", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "print('after')")
+    done = cli("run", source, "-o", tmp_path / "done {here}.ipynb")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "the kernel of toy.ipynb was killed or does not answer" in done.stderr
+    shown = outputs_of(tmp_path / "done {here}.ipynb")  # braces are part of the name
+    assert "before" in shown and "after" not in shown
+
+
+@pytest.mark.parametrize(
+    "program, said",
+    [
+        (sys.executable, None),
+        ("python", None),
+        ("/usr/bin/env", None),  # what it starts cannot be known
+        ("{folder}/python3", "belongs to another interpreter"),
+        ("/no/such/python3", "needs '/no/such/python3', which is not there"),
+    ],
+)
+def test_a_kernel_of_another_interpreter_is_said_in_one_line(program, said, tmp_path, monkeypatch):
+    (tmp_path / "python3").symlink_to("/bin/true")
+    spec = {"argv": [program.format(folder=tmp_path), "-m", "ipykernel_launcher", "-f", "{connection_file}"]}
+    folder = tmp_path / "jupyter" / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text(json.dumps({**spec, "display_name": "python3", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    if said is None:
+        check_kernel()
+        return
+    done = cli("run", toy(tmp_path, "1"), "-o", tmp_path / "out" / "done.ipynb")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert said in done.stderr and str(folder) in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_under_a_notebook_leaves_what_was_there(tmp_path):
+    source, output = toy(tmp_path, "print('x' * 20_000)"), tmp_path / "done.ipynb"
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # a file that may not grow is what a full disk looks like
+    try:
+        done = cli("run", source, "-o", output)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert f"cannot write '{output}'" in done.stderr
+    assert json.loads(output.read_text())["cells"]  # the state before the large cell, whole
+    assert {path.name for path in tmp_path.iterdir()} == {"toy.ipynb", "done.ipynb"}
+
+
+def test_a_file_that_is_no_notebook(tmp_path):
+    for text in ("", "{", "[]", '{"cells": 3}'):
+        (tmp_path / "torn.ipynb").write_text(text)
+        done = cli("run", tmp_path / "torn.ipynb", "-o", tmp_path / "out.ipynb")
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and "torn.ipynb" in done.stderr, (text, done.stderr)
+    assert not (tmp_path / "out.ipynb").exists()

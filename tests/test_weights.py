@@ -1,7 +1,9 @@
 "Known weights are fetched once, by checksum, from the first address that has them; without a net that is one line."
 
 import shutil
+import socket
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -56,15 +58,58 @@ def test_fetched_once_and_checked(site, weights, tmp_path, monkeypatch):
     assert len(Quiet.asked) > count and sha256_of(tmp_path / "cache" / "small.pth") == known["sha256"]
 
 
-def test_no_net_is_one_line(tmp_path, monkeypatch):
-    known = checkpoints.WEIGHTS["edsr-baseline-liif"] | {
-        "addresses": ["http://127.0.0.1:9/a.pth", "http://127.0.0.1:9/b.pth"]
-    }
+def names_the_way(text: str, folder) -> None:
+    "One line with the address, the folder and the name of the file."
+    assert "\n" not in text and "no connection" in text, text
+    for part in (checkpoints.WEIGHTS["edsr-baseline-liif"]["addresses"][0], str(folder), "'edsr-baseline-liif.pth'"):
+        assert part in text, text
+
+
+@pytest.fixture
+def no_proxy(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.parametrize("trouble", ["refused", "no such name", "silent"])
+def test_no_net_is_one_line_that_names_the_way_by_hand(trouble, tmp_path, monkeypatch, no_proxy):
+    known = checkpoints.WEIGHTS["edsr-baseline-liif"]
+    if trouble == "refused":
+        known = known | {"addresses": [f"http://127.0.0.1:9/{name}.pth" for name in "abcd"]}
+    else:
+
+        def connect(address, timeout=None, **more):
+            time.sleep(30 if trouble == "silent" else 0)  # a resolver or a firewall that never answers
+            raise OSError("no such name")
+
+        monkeypatch.setattr(socket, "create_connection", connect)
     monkeypatch.setenv("INR_ASSR_CACHE", str(tmp_path))
     monkeypatch.setitem(checkpoints.WEIGHTS._entries, "edsr-baseline-liif", known)
-    with pytest.raises(InputError, match="could not be had from 2 addresses") as caught:
+    start = time.monotonic()
+    with pytest.raises(InputError, match="could not be had from 4 addresses") as caught:
         checkpoints.load_model("edsr-baseline-liif")
-    assert "\n" not in str(caught.value)
+    assert time.monotonic() - start < 5
+    names_the_way(str(caught.value), tmp_path)
+
+
+def test_no_net_on_the_command_line(photos, tmp_path, monkeypatch, no_proxy):
+    known = checkpoints.WEIGHTS["edsr-baseline-liif"] | {"addresses": ["http://127.0.0.1:9/a.pth"]}
+    monkeypatch.setenv("INR_ASSR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(checkpoints.WEIGHTS._entries, "edsr-baseline-liif", known)
+    words = (
+        "upscale",
+        photos / "coffee.png",
+        "-o",
+        tmp_path / "o.png",
+        "--scale",
+        2,
+        "--weights",
+        "edsr-baseline-liif",
+    )
+    done = cli(*words)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    names_the_way(done.stderr.strip(), tmp_path / "cache")
 
 
 def test_the_authors_file_is_the_one_that_is_known():

@@ -24,7 +24,7 @@ from .benchmarks import BENCHMARKS, TRAINING_SETS, Benchmark, Download, PictureS
 from .pairs import pair_up, read_pair, repeated_stems
 from .pictures import find_pictures
 from ..foundations.errors import InputError, near
-from ..foundations.files import cache_folder, fetch, make_folder, sha256_of
+from ..foundations.files import fetch, make_folder, sha256_of
 from ..foundations.images import SUFFIXES, read_picture
 from ..foundations.registry import plain_name
 
@@ -139,12 +139,8 @@ def get(
         if not _lacking(chosen, download, Path(root)):
             continue
         addresses = [f"{mirror.rstrip('/')}/{download.name}" for mirror in mirrors] + list(download.addresses)
-        try:
-            path = fetch(download.name, addresses, download.checksum, cache, progress=progress, fits=_archive, **more)
-        except InputError as error:
-            raise InputError(
-                f"{error} Without a connection: fetch {download.addresses[0]} elsewhere, put it into {str(cache or cache_folder())!r}, and say this again."
-            ) from None
+        by_hand = {"fits": _archive, "by_hand": download.addresses[0]}
+        path = fetch(download.name, addresses, download.checksum, cache, progress=progress, **by_hand, **more)
         if not download.checksum:
             print(f"{download.name}: its makers state no checksum; this one has SHA-256 {sha256_of(path)}")
         new += unpack(path, root, download.places)

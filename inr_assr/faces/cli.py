@@ -10,7 +10,7 @@ import re
 import sys
 
 from . import data, study, tables  # noqa: F401 their commands are declared there
-from .commands import DEVICE, ENSEMBLE, MEMORY, ORIGIN, POLICIES, argument, command, parse
+from .commands import DEVICE, ENSEMBLE, MEMORY, ORIGIN, POLICIES, argument, command, failed, parse, steady_streams
 
 # %% ../../nbs/faces/88_cli.ipynb #1b944e02
 @command(
@@ -39,7 +39,7 @@ from .commands import DEVICE, ENSEMBLE, MEMORY, ORIGIN, POLICIES, argument, comm
     "  inr-assr upscale photos -o large --weights outputs/model_states_.../best.pth --size 1080x1920",
 )
 def upscale(a) -> int:
-    from inr_assr.faces.jobs import upscale_job
+    from inr_assr.faces.upscaling import upscale_job
     from inr_assr.foundations.coordinates import parse_scale
     from inr_assr.foundations.errors import InputError
     from inr_assr.foundations.memory import parse_bytes
@@ -353,26 +353,20 @@ def run(a) -> int:
 
 def main(words: list[str] | None = None) -> int:
     "The entry point: the exit code is 0, or 2 for input that does not fit, 1 for anything else, 130 when interrupted."
-    a = parse(sys.argv[1:] if words is None else words)
+    steady_streams()
+    name = ""
     try:
-        return a.run(a)
-    except KeyboardInterrupt:
-        more = "; the same command goes on after the last finished epoch" if a.command == "train" else ""
-        print(f"\ninr-assr: interrupted{more}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+        try:
+            a = parse(sys.argv[1:] if words is None else words)
+            name, code = a.command, a.run(a)
+        except SystemExit as ended:  # --help, or a wrong command line
+            code = ended.code
+            if words is not None:
+                raise
+        sys.stdout.flush()
+        return code
     except Exception as error:
-        import os
+        return failed(error, name)
+    except KeyboardInterrupt as error:
+        return failed(error, name)
 
-        from inr_assr.foundations.errors import InputError
-
-        if isinstance(error, InputError):
-            print(f"inr-assr: {error}", file=sys.stderr)
-            return 2
-        if os.environ.get("INR_ASSR_DEBUG"):
-            raise
-        told = str(error).splitlines()[0] if str(error) else ""
-        print(f"inr-assr: unexpected {type(error).__name__}: {told} (INR_ASSR_DEBUG=1 shows where)", file=sys.stderr)
-        return 1

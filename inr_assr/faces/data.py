@@ -30,6 +30,7 @@ def data(a) -> int:
 
     from inr_assr.data import downloads
     from inr_assr.foundations.errors import InputError
+    from inr_assr.foundations.files import printable
 
     if a.action == "list":
         for name, row in downloads.listing(a.root).iterrows():
@@ -51,7 +52,7 @@ def data(a) -> int:
     for name in a.names:
         problems = downloads.check(name, a.root)
         wrong += len(problems)
-        print(f"{name}: {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}")
+        print(f"{printable(name)}: {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}")
         for row in problems.itertuples():
-            print(f"  {row.folder}: {row.problem}")
+            print(printable(f"  {row.folder}: {row.problem}"))
     return 1 if wrong else 0

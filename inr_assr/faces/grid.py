@@ -56,7 +56,7 @@ class StudyRun(Parameters):
     picture: str = ""
     scale: str = "4"
     title: str = "A study of arbitrary-scale super-resolution"
-    folder: str = "outputs/study"
+    folder: str = "outputs/my_study"
     where: str = "here"
     side: int = 1
     slurm: list = field(default_factory=list)

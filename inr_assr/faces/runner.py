@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['Parameters', 'TrainRun', 'TestRun', 'ReportRun', 'DemoRun', 'train_by', 'test_by', 'report_by', 'Echo',
-           'run_notebook']
+           'check_kernel', 'run_notebook']
 
 # %% ../../nbs/faces/83_runner.ipynb #5f38025a
 import dataclasses
+import logging
 import os
+import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -232,6 +234,48 @@ class Echo:
         sys.stdout.flush()
 
 # %% ../../nbs/faces/83_runner.ipynb #e7a2030d
+def check_kernel(
+    name: str = "python3",  # as Jupyter calls it
+) -> None:
+    "`InputError` where there is no such kernel, or it belongs to another interpreter than this one."
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    try:
+        spec = KernelSpecManager().get_kernel_spec(name)
+    except NoSuchKernel:
+        raise InputError(f"notebook: Jupyter has no kernel {name!r}; '{sys.executable} -m pip install ipykernel' brings it.") from None
+    program = Path(spec.argv[0])
+    if len(program.parts) == 1:  # "python", which Jupyter takes for this one, or another word
+        return
+    if not shutil.which(program):
+        raise InputError(f"notebook: the kernel {name!r} of Jupyter, described in {spec.resource_dir!r}, needs {str(program)!r}, which is not there.")
+    if not program.name.lower().startswith("python"):  # it starts something that cannot be known
+        return
+    same = os.path.abspath(program.parent) == os.path.abspath(Path(sys.executable).parent)
+    if not same or program.resolve() != Path(sys.executable).resolve():
+        raise InputError(
+            f"notebook: the kernel {name!r} of Jupyter, described in {spec.resource_dir!r}, belongs to another interpreter ({str(program)!r}, "
+            f"this one is {sys.executable!r}); remove that folder, or run '{sys.executable} -m ipykernel install --user'."
+        )
+
+
+def _write_whole_notebooks(output: Path) -> str:  # the path as papermill is to be given it
+    "Have papermill write a notebook whole or not at all, each time that it does."
+    from papermill.iorw import LocalHandler, papermill_io
+
+    from inr_assr.foundations.files import write_whole
+
+    class Whole(LocalHandler):
+        def write(self, buf: str, path: str) -> None:
+            with write_whole(path) as temporary:
+                temporary.write_text(buf, encoding="utf-8")
+
+    path = os.path.abspath(output)
+    papermill_io.register(path, Whole())
+    logging.getLogger("papermill").addHandler(logging.NullHandler())  # what it says comes out as our line
+    return path.replace("{", "{{").replace("}", "}}")  # papermill fills in what stands in braces
+
+
 def run_notebook(
     source: str | Path,  # the notebook
     output: str | Path,  # where its executed copy goes
@@ -247,20 +291,25 @@ def run_notebook(
     source, output, parameters = Path(source), Path(output), parameters or {}
     if not source.is_file():
         raise InputError(f"notebook: no file {str(source)!r}.")
-    known = papermill.inspect_notebook(str(source))
+    try:
+        known = papermill.inspect_notebook(str(source).replace("{", "{{").replace("}", "}}"))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # no JSON, or JSON of something else
+        told = (str(error).splitlines() or [""])[0]
+        raise InputError(f"notebook: {str(source)!r} is no notebook that can be read ({type(error).__name__}: {told}).") from None
     unknown = [name for name in parameters if name not in known]
     if unknown:
         raise InputError(
             f"parameter: {source.name} has no {unknown[0]!r}.{near(unknown[0], known)} Valid: {', '.join(known)}."
         )
+    check_kernel()
     make_folder(output.parent, "output")
     terminal = os.ttyname(2) if sys.stderr.isatty() and hasattr(os, "ttyname") and not quiet else ""
     before, os.environ["INR_ASSR_TERMINAL"] = os.environ.get("INR_ASSR_TERMINAL"), terminal
     try:
         echo = None if quiet else Echo(bool(terminal))
         papermill.execute_notebook(
-            str(source),
-            str(output),
+            str(source).replace("{", "{{").replace("}", "}}"),
+            _write_whole_notebooks(output),
             parameters,
             kernel_name="python3",
             progress_bar=False,
@@ -274,6 +323,13 @@ def run_notebook(
         raise InputError(
             f"notebook: {source.name} stopped at cell {error.exec_count} ({error.ename}: {error.evalue}); the cells and their outputs are in {str(output)!r}."
         ) from None
+    except RuntimeError as error:  # of nbclient: the kernel died, or never answered
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"notebook: the kernel of {source.name} was killed or does not answer ({told}; out of memory?); the cells that were done are in {str(output)!r}."
+        ) from None
+    except OSError as error:
+        raise InputError(f"notebook: {source.name} cannot be run ({error.strerror or error}).") from None
     finally:
         del os.environ["INR_ASSR_TERMINAL"]
         if before is not None:

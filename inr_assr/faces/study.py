@@ -42,16 +42,16 @@ from .commands import argument, command
     argument("--picture", help="a large picture to show side by side in the report"),
     argument("--scale", help="of that picture (default: 4)"),
     argument("--title", help="of the report"),
-    argument("--folder", help="where runs, table and report go (default: outputs/study)"),
+    argument("--folder", help="where runs, table and report go (default: outputs/my_study)"),
     argument("--where", help="here, or slurm (default: here)"),
     argument("--side", type=int, metavar="N", help="how many runs at a time (default: 1)"),
     argument("--slurm", nargs="+", metavar="NAME=VALUE", help="timeout_min=600, partition=gpu, gpus_per_node=1, ..."),
     argument("--notebooks", metavar="FOLDER", help="where train.ipynb and test.ipynb lie (default: nbs/runs)"),
     argument("--status", action="store_true", help="only say what is done, running, failed, left"),
     argument("--dry-run", action="store_true", help="say what is left to train: hours, memory, disk; start nothing"),
-    examples="  inr-assr study study.yaml --folder outputs/study --side 2\n"
-    "  inr-assr study --folder outputs/study --status\n"
-    "  inr-assr study --decoders LIIF LTE --seeds 0 1 2 --data photos --benchmarks Set5 Set14 --folder outputs/study\n"
+    examples="  inr-assr study study.yaml --folder outputs/my_study --side 2\n"
+    "  inr-assr study --folder outputs/my_study --status\n"
+    "  inr-assr study --decoders LIIF LTE --seeds 0 1 2 --data photos --benchmarks Set5 Set14 --folder outputs/my_study\n"
     "  inr-assr study --decoders LIIF LTE --seeds 0 1 2 --data photos --where slurm --side 8 --slurm timeout_min=600 gpus_per_node=1",
 )
 def study(a) -> int:

@@ -6,7 +6,9 @@
 __all__ = ['ROWS', 'FORMAT', 'OUT', 'report', 'put', 'compare', 'table']
 
 # %% ../../nbs/faces/87_tables.ipynb #685a9810
-from .commands import argument, command
+import sys
+
+from .commands import Nowhere, argument, command
 
 # %% ../../nbs/faces/87_tables.ipynb #8f49dffc
 ROWS = argument("rows", nargs="+", metavar="ROWS", help="results files, or folders that hold rows*.csv")
@@ -29,24 +31,28 @@ OUT = argument("--out", metavar="FILE", help="where it goes (default: the screen
 )
 def report(a) -> int:
     from inr_assr.faces.runner import ReportRun, report_by
+    from inr_assr.foundations.files import printable
     from inr_assr.metrics.contract import METRICS
 
     METRICS.name_of(a.metric)
     rows, page = report_by(ReportRun(a.rows, a.title, a.metric, a.weights, a.picture, a.scale, a.out))
-    print(page)
+    print(printable(str(page)))
     return 1 if rows.attrs["damage"] else 0
 
 # %% ../../nbs/faces/87_tables.ipynb #83bed05e
 def put(text: str, out: str | None) -> None:
-    "Text on the screen or in a file."
-    from inr_assr.foundations.files import write_whole
+    "Text on the screen or in a file; `InputError` where it would be lost."
+    from inr_assr.foundations.errors import InputError
+    from inr_assr.foundations.files import printable, write_whole
 
+    if out is None and isinstance(sys.stdout, Nowhere):
+        raise InputError("output: standard output is closed; name a file, as --out table.md.")
     if out is None:
         print(text)
         return
     with write_whole(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    print(out)
+    print(printable(str(out)))
 
 
 @command(
@@ -73,6 +79,7 @@ def put(text: str, out: str | None) -> None:
 def compare(a) -> int:
     from inr_assr.testing.results import distinguish_runs, read_rows
     from inr_assr.views.comparison import comparison_table, places
+    from inr_assr.views.tables import markdown_text
 
     more = {"profile": a.profile, "claim": a.claim, "margin": a.margin, "alpha": a.alpha}
     more |= {"benchmark": a.benchmark, "scale": a.scale}
@@ -84,7 +91,7 @@ def compare(a) -> int:
     if a.out is None and a.format == "markdown":
         for place in places(rows, a.baseline, a.metric, **more):
             for name in place.methods[1:]:
-                print(place.between(name, a.baseline).say())
+                print(markdown_text(place.between(name, a.baseline).say()))
     return 1 if damage else 0
 
 # %% ../../nbs/faces/87_tables.ipynb #ae6bcba1

@@ -34,6 +34,23 @@ class PaddingPolicy:
             return tuple((n // window + 1) * window for n in size)
         return tuple(-(-n // window) * window for n in size)
 
+    def sources(
+        self,
+        size: tuple[int, int],  # (h, w)
+        window: int,
+        training: bool = False,
+    ) -> tuple[list[int], list[int]]:  # for each row and each column of the padded picture, the one that it repeats
+        "`InputError` where a side is too short to be mirrored."
+        found, padded = [], self.size(size, window, training)
+        for n, m in zip(size, padded, strict=True):
+            if n < (least := m - n + (self.rule == "reflect")):
+                raise InputError(
+                    f"image: {size[0]}x{size[1]} is too small; padding {self.rule!r} to windows of {window} needs {least} pixels where there are {n}."
+                )
+            last = n - 2 if self.rule == "reflect" else n - 1  # what place n repeats
+            found.append([*range(n), *range(last, last - (m - n), -1)])
+        return tuple(found)
+
     def __call__(
         self,
         image: Tensor,  # (B, C, h, w)
@@ -41,18 +58,12 @@ class PaddingPolicy:
         training: bool = False,
     ) -> Tensor:  # (B, C, *self.size((h, w), window))
         "`InputError` where a side is too short to be mirrored."
-        (h, w), (height, width) = image.shape[-2:], self.size(image.shape[-2:], window, training)
-        if (h, w) == (height, width):
+        h, w = image.shape[-2:]
+        rows, columns = self.sources((h, w), window, training)
+        if (h, w) == (len(rows), len(columns)):
             return image
-        for n, m in ((h, height), (w, width)):
-            if n < (least := m - n + (self.rule == "reflect")):
-                raise InputError(
-                    f"image: {h}x{w} is too small; padding {self.rule!r} to windows of {window} needs {least} pixels where there are {n}."
-                )
         if self.rule == "reflect":
-            return F.pad(image, (0, width - w, 0, height - h), mode="reflect")
-        rows = [*range(h), *range(h - 1, 2 * h - height - 1, -1)]  # row h + k repeats row h - 1 - k
-        columns = [*range(w), *range(w - 1, 2 * w - width - 1, -1)]
+            return F.pad(image, (0, len(columns) - w, 0, len(rows) - h), mode="reflect")
         return image[..., rows, :][..., columns]
 
     def __str__(self) -> str:

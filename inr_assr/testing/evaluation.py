@@ -32,7 +32,7 @@ from ..foundations.files import printable
 from ..foundations.images import read_picture, to_picture, to_tensor
 from ..foundations.resampling import pillow_matrix, pillow_passes, resize_pillow
 from ..foundations.tiling import Part
-from ..models.checkpoints import find_weights, load_model, read_checkpoint
+from ..models.checkpoints import find_weights, load_model, training_configuration
 from ..models.enlarge import enlarge_part, self_ensemble
 from ..models.model import ASSRModel
 from ..metrics.contract import METRICS
@@ -107,7 +107,7 @@ class Method:
         "A checkpoint as a method; recipe and seed as it was trained."
         path, given = find_weights(weights), {key: value for key, value in policies.items() if value is not None}
         asked = {key: f"fold {value}" if key == "fold" else str(value) for key, value in given.items()}
-        model, configuration = load_model(path, device, **policies), read_checkpoint(path).get("configuration")
+        model, configuration = load_model(path, device, **policies), training_configuration(path)
         if model.decoder.variant_of and configuration is None:
             asked = {"source": model.describe()["decoder"], **{key: value for key, value in asked.items() if key != "source"}}
         more = f" ({', '.join(asked.values())})" if asked else ""

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from ..foundations.coordinates import parse_scale
 from ..foundations.errors import InputError
-from ..foundations.files import file_name, write_whole
+from ..foundations.files import file_name, printable, write_whole
 from .rows import COLUMNS, KEY, LEAST, NAMES, TEXT, check_results_path, read_file, say, set_aside  # noqa: F401
 
 # %% ../../nbs/testing/67_results.ipynb #503bbb3c
@@ -46,6 +46,9 @@ def read_rows(
     codes = sorted({code for code in rows["code"] if code})
     if len(codes) > 1:
         say(f"note: the rows were measured by {len(codes)} states of the code ({', '.join(codes)}).")
+    for column in rows.columns.intersection(TEXT):  # names from elsewhere, as they can be shown
+        odd = {text: printable(text) for text in rows[column].unique() if not text.isprintable()}
+        rows[column] = rows[column].replace(odd) if odd else rows[column]
     rows.attrs["damage"] = damage
     return rows
 

@@ -13,7 +13,7 @@ import torch
 from ..data.pairs import Pair, make_pair
 from ..data.pictures import PictureStore
 from ..foundations.images import to_tensor
-from ..models.model import ASSRModel
+from ..models.model import ASSRModel, NotFinite
 from ..metrics.contract import METRICS
 
 # %% ../../nbs/training/53_validation.ipynb #bcff1de3
@@ -71,10 +71,10 @@ class Validation:
         values = torch.zeros(len(self.pairs), dtype=torch.float64, device=device)
         for i in range(rank, len(self.pairs), processes):
             pair = self.pairs[i]
-            restored = self.restored(pair, model)
-            values[i] = torch.nan  # of a model whose numbers have run away; the loop says so
-            if restored.isfinite().all():
-                values[i] = METRICS["psnr_rgb"](restored, to_tensor(pair.hr, device)).item()
+            try:
+                values[i] = METRICS["psnr_rgb"](self.restored(pair, model), to_tensor(pair.hr, device)).item()
+            except NotFinite:
+                values[i] = torch.nan  # of a model whose numbers have run away; the loop says so
         return (crew.all_reduce(values, reduce_op="sum") if crew else values).mean().item()
 
 

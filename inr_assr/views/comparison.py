@@ -7,8 +7,8 @@ __all__ = ['MARKS', 'SEEDS', 'Table', 'turned', 'Place', 'places', 'seed_cells',
            'difference_plot']
 
 # %% ../../nbs/views/73_comparison.ipynb #13165aae
-import html
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import matplotlib
@@ -18,13 +18,14 @@ from pandas.io.formats.style import Styler
 
 from ..foundations.coordinates import scale_name
 from ..foundations.errors import InputError, check_choice
+from ..foundations.files import printable
 from ..metrics.contract import METRICS
 from ..testing.results import scale_order
 from ..testing.pairing import method_names
 from ..testing.sentences import p_text, pictures_needed, span
 from ..testing.statistics import Comparison, all_comparisons
 from .plots import STYLE, Chart, colours_of, label_of
-from .tables import DIGITS
+from .tables import DIGITS, html_text, latex_text, markdown_text
 
 # %% ../../nbs/views/73_comparison.ipynb #9596e59f
 MARKS = {  # mark -> HTML, LaTeX, Markdown
@@ -44,32 +45,28 @@ class Table(Styler):
         self.marks, self.words = marks, caption or ""
         if marks is not None:
             below = {"selector": "caption", "props": "caption-side: bottom; text-align: left"}
-            self._dress(self, 0, "html", html.escape(self.words, quote=False)).set_table_styles([below])
+            self._dress(self, 0, html_text).set_table_styles([below])
 
-    def _dress(self, style: Styler, language: int, escape: str, caption: str) -> Styler:
+    def _dress(self, style: Styler, language: int, text: Callable[[str], str]) -> Styler:
         "Names and texts as they are written in a language, and the marks."
         css = self.marks.map(lambda mark: MARKS[mark][language])
-        style.format(escape=escape).format_index(escape=escape, axis=0).format_index(escape=escape, axis=1)
-        return style.apply(lambda _: css, axis=None).set_caption(caption).set_uuid("t")
+        style.format(text).format_index(text, axis=0).format_index(text, axis=1)
+        return style.apply(lambda _: css, axis=None).set_caption(text(self.words)).set_uuid("t")
 
     def to_latex(self, buf=None, **options):
         "LaTeX with booktabs rules; `options` as those of pandas' Styler."
-        caption = self.words.translate({ord(c): f"\\{c}" for c in "%_&#$"})
         options = {"hrules": True, "multirow_align": "naive"} | options
-        return self._dress(Styler(self.data), 1, "latex", caption).to_latex(buf, **options)
+        return self._dress(Styler(self.data), 1, latex_text).to_latex(buf, **options)
 
     def to_markdown(self) -> str:
         "A Markdown table with the caption below it."
         levels = [str(name or "") for name in self.data.index.names]
-        head = [*levels, *map(str, self.data.columns)]
+        head = [*map(markdown_text, levels), *map(markdown_text, self.data.columns)]
         lines = [head, ["---"] * len(levels) + ["---:"] * len(self.data.columns)]
         for place, texts in self.data.iterrows():
-            marked = [MARKS[mark][2].format(text) for mark, text in zip(self.marks.loc[place], texts, strict=True)]
-            lines.append([*(place if isinstance(place, tuple) else [place]), *marked])
-        return (
-            "\n".join(f"| {' | '.join(str(t).replace('|', '&#124;') for t in line)} |" for line in lines)
-            + f"\n\n{self.words}\n"
-        )
+            marked = [MARKS[mark][2].format(markdown_text(text)) for mark, text in zip(self.marks.loc[place], texts, strict=True)]
+            lines.append([*map(markdown_text, place if isinstance(place, tuple) else [place]), *marked])
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{markdown_text(self.words)}\n"
 
 # %% ../../nbs/views/73_comparison.ipynb #c4302686
 def turned(c: Comparison) -> Comparison:
@@ -344,7 +341,7 @@ def difference_plot(
                     )
                 axis.plot(c.difference, k, "o" if c.verdict != "undecided" else "D", color=colours[c.a],
                           markerfacecolor=colours[c.a] if c.verdict != "undecided" else "white")  # fmt: skip
-            axis.set_yticks(range(len(lines)), [c.a for c in lines])
+            axis.set_yticks(range(len(lines)), [printable(c.a) for c in lines])
             axis.set_ylim(-0.5, len(lines) - 0.3)
             axis.grid(axis="y", visible=False)
             axis.set_title(f"{place.name}, {len(lines[0].images)} pictures", loc="left", fontsize=10)

@@ -313,7 +313,7 @@ def scale_curves(
             loc="left",
         )
         above.set_ylabel(label_of(metric))
-        above.legend(frameon=False)
+        above.legend(above.lines, list(table["run"].unique()), frameon=False)
         below.set_ylabel(f"minus {baseline}, {level:.0%} interval")
         below.set(xlabel="scale", xlim=(min(scales) / 1.03, max(scales) * 1.03))
         below.set_xscale("log", base=2)

@@ -6,7 +6,6 @@
 __all__ = ['DAGGER', 'LAST', 'PaperTable', 'paper_table']
 
 # %% ../../nbs/views/77_paper.ipynb #0096aad2
-import html
 import re
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from ..foundations.errors import InputError
 from ..metrics.contract import METRICS
 from ..testing.results import distinguish_runs, scale_order
 from .published import OURS, beside, measured_as, published
-from .tables import DIGITS
+from .tables import DIGITS, html_text, latex_text, markdown_text
 
 # %% ../../nbs/views/77_paper.ipynb #4ceb3b10
 DAGGER = "†"
@@ -68,7 +67,7 @@ class PaperTable:
         ]
         more = np.array([starts] * len(self.cells), dtype=object)
         style = self._styler(
-            "font-weight: bold; ", "text-decoration: underline; ", f"<sup>{DAGGER}</sup>", "&minus;", html.escape, more
+            "font-weight: bold; ", "text-decoration: underline; ", f"<sup>{DAGGER}</sup>", "&minus;", html_text, more
         )
         looks = {
             "th.row_heading": "text-align: left; vertical-align: top; padding: 1px 8px",
@@ -77,7 +76,7 @@ class PaperTable:
             "caption": "caption-side: bottom; text-align: left; padding-top: 6px",
         }
         style.set_table_styles([{"selector": where, "props": props} for where, props in looks.items()])
-        return style.set_caption(html.escape(self.caption)).to_html()
+        return style.set_caption(html_text(self.caption)).to_html()
 
     def _repr_html_(self) -> str:
         return self.html()
@@ -108,22 +107,20 @@ class PaperTable:
     def markdown(self) -> str:
         "For a README."
         words = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}
-        head = ["encoder", "method"] + [" ".join(w for w in (c[0], c[2]) if w) for c in self.cells]
+        head = ["encoder", "method"] + [markdown_text(" ".join(w for w in (c[0], c[2]) if w)) for c in self.cells]
         lines = [head, ["---", "---"] + ["---:"] * len(self.cells.columns)]
         texts = self.texts().to_numpy()
         for (encoder, method), row, marks, copied in zip(
             self.cells.index, texts, self.marks.to_numpy(), self.copied, strict=True
         ):
             cells = [words[mark].format(text) for text, mark in zip(row, marks, strict=True)]
-            lines.append([encoder, method + (f" {DAGGER}" if copied else ""), *cells])
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{self.caption}\n"
+            lines.append([markdown_text(encoder), markdown_text(method) + (f" {DAGGER}" if copied else ""), *cells])
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{markdown_text(self.caption)}\n"
 
 # %% ../../nbs/views/77_paper.ipynb #6c9d5c0d
 def _escaped(text: str) -> str:
-    "Text for LaTeX."
-    signs = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    text = "".join(signs.get(sign, "\\" + sign if sign in "&%$#_{}" else sign) for sign in text)
-    return re.sub(r"\bx(?=\d)", r"$\\times$", text)
+    "Text for LaTeX; the x of a scale is a sign."
+    return re.sub(r"\bx(?=\d)", r"$\\times$", latex_text(text))
 
 
 def _runs(items: list) -> list[list]:

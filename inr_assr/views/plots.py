@@ -14,9 +14,12 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 from PIL import Image
 
 from ..foundations.errors import InputError
+from ..foundations.files import printable
 from ..metrics.contract import METRICS
 from ..testing.results import distinguish_runs, means, scale_order, table_of
 
@@ -25,6 +28,16 @@ class Chart(Figure):
     "A figure that Jupyter shows by itself, small enough to be kept in a notebook: lines as PNG, photos as JPEG."
 
     photos = False
+
+    def draw(self, renderer) -> None:
+        "Names are drawn as they are: no dollar sign begins a formula, control characters are shown as escapes."
+        scales = [axis for axes in self.axes for axis in (axes.xaxis, axes.yaxis)]
+        logarithmic = [axis for axis in scales if isinstance(axis.get_major_formatter(), LogFormatter)]
+        formulas = {id(text) for axis in logarithmic for text in axis.findobj(Text)} - {id(axis.label) for axis in logarithmic}
+        for text in self.findobj(lambda part: isinstance(part, Text) and id(part) not in formulas):
+            text.set_parse_math(False)
+            text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
+        super().draw(renderer)
 
     def _shown(self, kind: str, **options) -> bytes:
         data = io.BytesIO()
@@ -99,7 +112,7 @@ def curves(
             if baseline in table:
                 above[1].plot(scales, table[run] - table[baseline], "o-", color=colours[run], markersize=4)
         above[0].set_ylabel(label_of(metric))
-        above[0].legend(frameon=False)
+        above[0].legend(above[0].lines, list(table), frameon=False)  # by name: labels that begin with _ would be left out
         above[0].set_title(f"{benchmark}, mean of {chosen['image'].nunique()} pictures", loc="left")
         if baseline in table:
             above[1].set_ylabel(f"minus {baseline}")
@@ -220,7 +233,7 @@ def training_curves(
             axis.set_xlabel("epoch")
             axis.xaxis.get_major_locator().set_params(integer=True)
         if len(runs) > 1:
-            figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+            figure.legend(axis.lines, list(runs), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 

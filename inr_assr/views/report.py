@@ -9,7 +9,6 @@ __all__ = ['CSS', 'machine', 'provenance', 'Report', 'differences_html', 'publis
 import base64
 import gzip
 import hashlib
-import html
 import os
 import platform
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from ..testing.statistics import method_names
 from .comparison import comparison_table, difference_plot
 from .plots import Example, as_image, as_svg, busiest, crop_psnr, curves, cut, error_map, training_curves
 from .published import beside
-from .tables import scale_table, score_table
+from .tables import html_text, scale_table, score_table
 
 # %% ../../nbs/views/79_report.ipynb #5232a681
 def machine() -> dict[str, str]:
@@ -102,34 +101,34 @@ def _tiles(example: Example) -> str:
     marked[top - edge : top + height + edge, left - edge : left + width + edge] = (0, 229, 255)
     marked[top : top + height, left : left + width] = truth
     tiles = [
-        f'<figure><img class="smooth" src="{as_image(marked, "jpeg")}" alt="{html.escape(example.name)}, the part shown is framed"><figcaption>{html.escape(example.name)}, whole; the frame is what follows</figcaption></figure>',
+        f'<figure><img class="smooth" src="{as_image(marked, "jpeg")}" alt="{html_text(example.name)}, the part shown is framed"><figcaption>{html_text(example.name)}, whole; the frame is what follows</figcaption></figure>',
         f'<figure><img src="{as_image(truth)}" alt="truth"><figcaption>truth</figcaption></figure>',
     ]
     for run, picture in example.restored.items():
-        part, name = cut(picture, box), html.escape(run)
+        part, name = cut(picture, box), html_text(run)
         tiles.append(
             f'<figure><img src="{as_image(part)}" alt="{name}"><img class="errors" src="{as_image(error_map(part, truth))}" alt="error of {name}">'
             f"<figcaption>{name}: {crop_psnr(part, truth):.2f} dB in this crop; below, its error</figcaption></figure>"
         )
-    return f'<h3>{html.escape(example.name)} at x{example.scale}</h3><div class="tiles">{"".join(tiles)}</div>'
+    return f'<h3>{html_text(example.name)} at x{html_text(example.scale)}</h3><div class="tiles">{"".join(tiles)}</div>'
 
 
 def _slider(example: Example, before: str, after: str) -> str:
     "Two restorations of one part on top of each other, with a handle between them."
     box = busiest(example.hr, *(min(n, 220) for n in example.hr.shape[:2]))
     first, second = (as_image(cut(example.restored[run], box)) for run in (before, after))
-    a, b = html.escape(before), html.escape(after)
+    a, b = html_text(before), html_text(after)
     return (
         f'<div class="slider"><div class="frame"><img src="{first}" alt="{a}"><img class="over" src="{second}" alt="{b}"><span class="bar"></span></div>'
         f'<input type="range" min="0" max="100" value="50" aria-label="share of {a}" oninput="this.parentNode.style.setProperty(\'--at\', this.value + \'%\')">'
-        f'<div class="names soft"><span>&#9664; {a}</span><span>{html.escape(example.name)}, x{example.scale}</span><span>{b} &#9654;</span></div></div>'
+        f'<div class="names soft"><span>&#9664; {a}</span><span>{html_text(example.name)}, x{html_text(example.scale)}</span><span>{b} &#9654;</span></div></div>'
     )
 
 # %% ../../nbs/views/79_report.ipynb #d232bedf
 def _table(style, name: str) -> str:
     "A table that scrolls sideways on a narrow screen, its caption above it; the page knows its cells by the name."
-    caption, style.caption = getattr(style, "words", style.caption), None  # `Table` has its words unescaped
-    return f'<p class="soft">{html.escape(caption)}</p><div class="scroll">{style.set_uuid(name).to_html()}</div>'
+    caption, style.caption = getattr(style, "words", style.caption), None  # both kinds have their words unescaped
+    return f'<p class="soft">{html_text(caption)}</p><div class="scroll">{style.set_uuid(name).to_html()}</div>'
 
 
 def _name(rows: pd.DataFrame) -> str:
@@ -142,7 +141,7 @@ def _facts(facts: dict) -> str:
     told = {k: ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else v for k, v in facts.items()}
     return (
         "<dl>"
-        + "".join(f"<dt>{html.escape(str(k))}</dt><dd>{html.escape(str(v))}</dd>" for k, v in told.items())
+        + "".join(f"<dt>{html_text(k)}</dt><dd>{html_text(v)}</dd>" for k, v in told.items())
         + "</dl>"
     )
 
@@ -160,7 +159,7 @@ def differences_html(rows: pd.DataFrame, metric: str) -> str:
         figure = as_svg(difference_plot(rows, baseline, metric, **about))
         table = _table(comparison_table(rows, baseline, metric, **about), f"d{_name(rows)}")
     except InputError as error:
-        return f'<h3>Differences</h3><p class="soft">Nothing is said about differences: {html.escape(str(error))}</p>'
+        return f'<h3>Differences</h3><p class="soft">Nothing is said about differences: {html_text(error)}</p>'
     return f'<h3>Differences</h3><figure class="chart">{figure}</figure>{table}'
 
 
@@ -174,8 +173,9 @@ def published_html(rows: pd.DataFrame) -> str:
     if told.empty:
         return ""
     columns = ["run", "scale", "profile", "measured", "published", "difference", "source"]
-    style = told[columns].style.hide(axis="index").format(precision=2, subset=["measured", "published"])
-    style = style.format("{:+.2f}", subset=["difference"]).set_caption(
+    texts = ["run", "scale", "profile", "source"]
+    style = told[columns].style.hide(axis="index").format(html_text, subset=texts)
+    style = style.format(precision=2, subset=["measured", "published"]).format("{:+.2f}", subset=["difference"]).set_caption(
         "Means beside what papers printed under the same protocol."
     )
     return "<h3>Beside published values</h3>" + _table(style, f"p{_name(rows)}")
@@ -184,18 +184,18 @@ def published_html(rows: pd.DataFrame) -> str:
 def report_html(report: Report) -> str:
     "The page as text."
     rows, parts = report.rows, []
-    parts.append(f"<h1>{html.escape(report.title)}</h1>")
+    parts.append(f"<h1>{html_text(report.title)}</h1>")
     if report.notice:
-        parts.append(f'<p class="notice">{html.escape(report.notice)}</p>')
+        parts.append(f'<p class="notice">{html_text(report.notice)}</p>')
     if report.summary:
         parts.append(
-            '<ul class="summary">' + "".join(f"<li>{html.escape(line)}</li>" for line in report.summary) + "</ul>"
+            '<ul class="summary">' + "".join(f"<li>{html_text(line)}</li>" for line in report.summary) + "</ul>"
         )
     shown = distinguish_runs(rows, profiles=False)
     several = len(rows[["profile", "profile_hash"]].drop_duplicates()) > 1
     for (benchmark, profile, code), part in shown.groupby(["benchmark", "profile", "profile_hash"], sort=False):
         heading = f"{benchmark}, profile {profile} {code}" if several else benchmark
-        parts.append(f"<h2>{html.escape(heading)}</h2>")
+        parts.append(f"<h2>{html_text(heading)}</h2>")
         if part.loc[~part["scale"].str.contains("x"), "scale"].nunique() > 1:
             parts.append(f'<figure class="chart">{as_svg(curves(part, report.metric, benchmark))}</figure>')
         parts.append(_table(score_table(part, report.metric, benchmark), f"s{_name(part)}"))
@@ -217,7 +217,7 @@ def report_html(report: Report) -> str:
         parts.append(f'<h2>Training</h2><figure class="chart">{as_svg(training_curves(report.log))}</figure>')
     parts.append('<h2>How this was made</h2><div class="facts">')
     for heading, facts in {**report.facts, "Machine": machine(), "Versions": provenance()}.items():
-        parts.append(f"<section><h3>{html.escape(heading)}</h3>{_facts(facts)}</section>")
+        parts.append(f"<section><h3>{html_text(heading)}</h3>{_facts(facts)}</section>")
     table, kind, ending = rows.to_csv(index=False).encode(), "text/csv", ""
     if len(table) > 200_000:
         table, kind, ending = gzip.compress(table, mtime=0), "application/gzip", ".gz"
@@ -227,7 +227,7 @@ def report_html(report: Report) -> str:
     )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(report.title)}</title><style>{CSS}</style></head><body><main>{''.join(parts)}</main></body></html>"
+        f"<title>{html_text(report.title)}</title><style>{CSS}</style></head><body><main>{''.join(parts)}</main></body></html>"
     )
 
 
