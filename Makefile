@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test bench install lint readme notebooks examples docs clean
+.PHONY: demo test bench gpu install lint readme notebooks examples docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)  ## train a small model on photos, test it, write outputs/demo/report.html
@@ -20,6 +20,9 @@ test: $(STAMP)  ## every notebook, and the tests that notebooks do not carry
 
 bench: $(STAMP)  ## time us against the published structures (QUICK=1: under 3 minutes; GPU=1: on a GPU)
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py $(if $(QUICK),--quick) $(if $(GPU),--device cuda) $(BENCH)
+
+gpu: $(STAMP)  ## all that a GPU changes, in under 10 minutes: conformance, training, resume, memory, speed (DEVICE=cpu: the same script without one)
+	@$(BIN)/python benchmarks/gpu.py --device $(or $(DEVICE),cuda) $(GPUARGS)
 
 install: $(STAMP)
 

@@ -31,6 +31,7 @@ from inr_assr import build_model
 from inr_assr.data.pictures import PictureStore, demo_photo
 from inr_assr.data.samples import Samples
 from inr_assr.foundations.coordinates import Queries
+from inr_assr.foundations.devices import device_name, synchronise
 from inr_assr.foundations.layers import linear, plainly
 from inr_assr.training.loop import Learner
 from inr_assr.training.recipes import recipe
@@ -53,16 +54,14 @@ class Clock:
     "Seconds of work: of the process, or of a GPU that is waited for."
 
     def __init__(self, device: str):
-        self.gpu = device.startswith("cuda")
+        self.device = device
 
     def __call__(self, work: Callable[[], object]) -> float:
-        if self.gpu:
-            torch.cuda.synchronize()
-        now = time.perf_counter if self.gpu else time.process_time
+        synchronise(self.device)
+        now = time.process_time if self.device == "cpu" else time.perf_counter
         start = now()
         work()
-        if self.gpu:
-            torch.cuda.synchronize()
+        synchronise(self.device)
         return now() - start
 
 
@@ -334,7 +333,7 @@ def start(rows: list) -> None:
 def machine(device: str) -> str:
     "What this was measured on, in words."
     if device.startswith("cuda"):
-        return torch.cuda.get_device_name()
+        return device_name(device)
     info = Path("/proc/cpuinfo")
     names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
     flags = info.read_text() if info.exists() else ""

@@ -145,7 +145,10 @@ class PictureStore:
         "All pixels on a device, as one tensor that is made once."
         import torch
 
-        if self.held is None or self.held[0].device != torch.device(device):
+        from inr_assr.foundations.devices import indexed
+
+        device = indexed(device)  # 'cuda' is where the pictures are already
+        if self.held is None or self.held[0].device != device:
             begins = np.cumsum([0, *(p.shape[0] * p.shape[1] for p in self.pictures)])
             flat = torch.empty(int(begins[-1]), 3, dtype=torch.uint8, device=device)
             for picture, begin in zip(self.pictures, begins[:-1], strict=True):

@@ -141,7 +141,7 @@ class CiaoSR(Decoder):
         more than about two wanted pixels fall on an LR pixel."""
         if torch.is_grad_enabled() or not queries.is_grid or len(queries.cell) > 1:
             return state
-        if 4 / queries.relative_cell(state.size).prod().item() < 2.3:
+        if 4 / queries.relative_cell(state.size, here=True).prod().item() < 2.3:
             return state
         (h, w), pairs = state.size, []
         maps = F.pad(state.unfolded.unflatten(1, (h, w)), (0, 0, 1, 1, 0, 1))

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import DECODERS, MLP, Decoder, as_rows, bilinear, take
-from ..foundations.coordinates import Near, Queries, near_pixels, pixel_centres, target_size
+from ..foundations.coordinates import Corners, Near, Queries, near_pixels, pixel_centres, target_size
+from ..foundations.devices import on_device
 from ..foundations.errors import InputError, check_number
 
 # %% ../../nbs/decoders/33_clit.ipynb #46a32147
@@ -110,7 +111,9 @@ class LevelState(NamedTuple):
 def together(
     pixels: Tensor,  # (n,) the window of each query
 ) -> tuple[Tensor, Tensor, int]:  # windows (P,), each query's place in a table of P x most, and most
-    "Queries that share a window, put together; each for itself where that would not save work."
+    "Queries that share a window, put together; each for itself where that would not save work, or a GPU would have to be asked."
+    if pixels.device.type != "cpu":
+        return pixels, torch.arange(len(pixels), device=pixels.device), 1
     windows, which, many = pixels.unique(return_inverse=True, return_counts=True)
     most = int(many.max())
     if len(pixels) < 2 * len(windows) or most * len(windows) > 2 * len(pixels):
@@ -140,26 +143,34 @@ class LocalTransformer(nn.Module):
         queries = replace(queries, lr_size=state.grid, tile=state.tile)
         around, centre = queries.neighbours(state.size, faded_pixels), queries.corners(state.size, ensemble=False)
         step = max(1, self.IN_FLIGHT // len(state.query))
-        parts = (v.split(step, 2) for v in (around.index, around.weight, centre.index, centre.offset))
-        cell = queries.relative_cell(state.size)
+        parts = [v.split(step, 2) for v in (around.index, around.weight, centre.offset)]
+        parts, cell = [self.windows(state, centre).split(step, 1), *parts], queries.relative_cell(state.size)
         return torch.cat([self.block(state, *part, cell, bias) for part in zip(*parts, strict=True)], 1)
 
-    def block(self, state, near: Tensor, weight: Tensor, centre: Tensor, offset: Tensor, cell: Tensor, bias) -> Tensor:
+    def windows(self, state: LevelState, centre: Corners) -> Tensor:  # (B or 1, Q) in a picture's keys; of a grid on the host
+        "The upper left corner of each query's window."
+        wide, width = state.size[1] + 2 * self.radius, state.size[1]
+        if centre.is_grid:
+            y, x = (near.index[0] for near in centre.here)
+            return (y[:, None] * wide + x).flatten()[None]
+        return centre.index[:, 0] // width * wide + centre.index[:, 0] % width
+
+    def block(self, state, corner: Tensor, near: Tensor, weight: Tensor, offset: Tensor, cell: Tensor, bias) -> Tensor:
         batch, n, wide = len(state.query), near.shape[2], state.size[1] + 2 * self.radius
-        corner = centre[:, 0] // state.size[1] * wide + centre[:, 0] % state.size[1]
         start = torch.arange(batch, device=corner.device) * state.key.shape[1]
         windows, place, most = together((corner + start[:, None]).flatten())
+        windows, place = (v.to(near.device, non_blocking=True) for v in (windows, place))
 
         def apart(x: Tensor) -> Tensor:  # (n, ...) to (P, most, ...)
             empty = x.new_zeros(len(windows) * most, *x.shape[1:])
             return empty.index_copy(0, place, x).unflatten(0, (-1, most)) if most > 1 else x[:, None]
 
-        side = torch.arange(2 * self.radius + 1, device=corner.device)
+        side = torch.arange(2 * self.radius + 1, device=near.device)
         window = windows[:, None] + (side[:, None] * wide + side).flatten()
         key, value = (m.flatten(0, 1)[window].unflatten(-1, (self.heads, -1)) for m in (state.key, state.value))
         query = (take(state.query, near) * weight).sum(1).flatten(0, 1).unflatten(-1, (self.heads, -1))
         logit = torch.einsum("pmhd,pnhd->pmnh", apart(query), key) / key.shape[-1] ** 0.5
-        with torch.autocast(corner.device.type, enabled=False):  # places stay in full precision
+        with torch.autocast(near.device.type, enabled=False):  # places stay in full precision
             beta = bias(offset[:, 0], self.radius).expand(batch, -1, -1, -1).flatten(0, 1)
         share = (logit + apart(beta)).softmax(2)  # (P, most, N, heads)
         first, *rest = self.imnet.layers[::2]
@@ -198,7 +209,7 @@ class CLITState(NamedTuple):
     maps: Tensor  # (B, width, h, w)
     first: LevelState
     image: Tensor  # (B, h*w, 3) the normalised picture
-    parts: tuple  # for each cascade of grids: which pictures, and the levels after the first
+    parts: tuple  # for each cascade of grids: which pictures (on the host; None: all), and the levels after the first
 
 # %% ../../nbs/decoders/33_clit.ipynb #b4a5fb10
 @DECODERS.register("CLIT", aliases=("LIT",))
@@ -243,12 +254,12 @@ class CLIT(Decoder):
         return CLITState(maps, self.levels[0].maps(maps, None, ()), as_rows(image), ())
 
     def focus(self, state: CLITState, queries: Queries) -> CLITState:
-        scales = (2 / queries.relative_cell(state.first.size)).tolist()
+        scales = (2 / queries.relative_cell(state.first.size, here=True)).tolist()
         plans = [cascade_grids(tuple(scale), queries.lr_size, len(self.levels), self.cascade) for scale in scales]
         parts = []
         for plan in dict.fromkeys(plans):
-            members = [i for i, other in enumerate(plans) if other == plan] if len(set(plans)) > 1 else None
-            maps = state.maps if members is None else state.maps[members]
+            members = torch.tensor([i for i, other in enumerate(plans) if other == plan]) if len(set(plans)) > 1 else None
+            maps = state.maps if members is None else state.maps[on_device(members, state.maps.device)]
             fine = (enlarged(maps, queries, grid) for grid in plan)
             levels = [
                 self.levels[i].maps(*piece, grid) for i, (grid, piece) in enumerate(zip(plan, fine, strict=True), 1)
@@ -261,16 +272,16 @@ class CLIT(Decoder):
         for members, levels in state.parts:
             asked, first = queries, state.first
             if members is not None:  # some pictures of a batch that go by other grids than the rest
-                asked = replace(queries, **{key: getattr(queries, key)[members] for key in ("rows", "columns", "cell")})
-                first = LevelState(*(m[members] for m in first[:3]), *first[3:])
-                order += members
+                which, order = on_device(members, queries.rows.device), [*order, members]
+                asked = replace(queries, **{key: getattr(queries, key)[which] for key in ("rows", "columns", "cell")})
+                first = LevelState(*(m[which] for m in first[:3]), *first[3:])
             colour = 0
             for network, level in zip(
                 self.levels, [first._replace(grid=queries.lr_size, tile=queries.tile), *levels], strict=False
             ):
                 colour = network(level, asked, self.pb_encoder) + 0.75 * colour
             answers.append(colour)
-        colour = torch.cat(answers)[torch.tensor(order).argsort()] if order else answers[0]
+        colour = torch.cat(answers)[on_device(torch.cat(order).argsort(), answers[0].device)] if order else answers[0]
         colour = colour + bilinear(state.image, queries.corners(state.first.size))
         return colour.movedim(-1, 1).unflatten(-1, queries.shape)
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..foundations.coordinates import CellPolicy, Corners, Queries
+from ..foundations.devices import constant
 from ..foundations.errors import InputError
 from ..foundations.layers import ROWS, channels_last, is_traced, mlp, run
 from ..foundations.padding import PaddingPolicy
@@ -33,11 +34,11 @@ class Normalisation:
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     def into(self, image: Tensor) -> Tensor:  # (B, 3, h, w)
-        mean, std = (image.new_tensor(v)[:, None, None] for v in (self.mean, self.std))
+        mean, std = (constant(tuple(v), image)[:, None, None] for v in (self.mean, self.std))
         return (image - mean) / std
 
     def out_of(self, colours: Tensor) -> Tensor:  # (B, 3, H, W)
-        mean, std = (colours.new_tensor(v)[:, None, None] for v in (self.mean, self.std))
+        mean, std = (constant(tuple(v), colours)[:, None, None] for v in (self.mean, self.std))
         return colours * std + mean
 
 # %% ../../nbs/decoders/20_contract.ipynb #a87add73

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TILE', 'FAR', 'STEP', 'RANKS', 'Gaussians', 'tiles_of', 'tile_of', 'homes', 'sort_gaussians', 'splat', 'render',
-           'table_rows', 'SeedAttention', 'ReLUMlp', 'ScaleVoice', 'CrossLayer', 'SelfLayer', 'SeedBlock',
+           'everywhere', 'table_rows', 'SeedAttention', 'ReLUMlp', 'ScaleVoice', 'CrossLayer', 'SelfLayer', 'SeedBlock',
            'SeedNetwork', 'GSASRState', 'GSASR']
 
 # %% ../../nbs/decoders/35_gsasr.ipynb #daf72042
@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .contract import DECODERS, Decoder, Normalisation
 from ..foundations.coordinates import Queries, pixel_centres
+from ..foundations.devices import constant, on_host
 from ..foundations.errors import InputError, check_number
 from ..foundations.padding import PaddingPolicy
 from ..foundations.windows import Mlp, from_windows, relative_places, to_windows
@@ -33,9 +34,10 @@ class Gaussians(NamedTuple):
     "All Gaussians of a batch of pictures, those of a tile side by side. Lengths: one LR pixel = 2, (y, x)."
 
     numbers: Tensor  # (B, N, 8) way from home (2), deviation (2), correlation, colour (3)
-    home: Tensor  # (B, N) which point of the fine grid each comes from
-    starts: list[list[int]]  # for each picture, where each tile's Gaussians begin, and the end
+    home: Tensor | None  # (B, N) which point of the fine grid each comes from; None: they lie in its order, and not by tiles
+    starts: list[list[int]] | None  # for each picture, where each tile's Gaussians begin, and the end
     limit: Tensor  # (B or 1, 2) they are cut off at this distance
+    cut: bool  # is that near enough to matter?
     size: tuple[int, int]  # (h, w) of the LR picture
     fine: tuple[int, int]  # points of the fine grid down and across
 
@@ -56,14 +58,14 @@ def homes(size: tuple[int, int], fine: tuple[int, int], dtype: torch.dtype, devi
     return [(pixel_centres(m, dtype, device) + 1) * n for n, m in zip(size, fine, strict=True)]
 
 
-def sort_gaussians(numbers: Tensor, limit: Tensor, size: tuple[int, int], fine: tuple[int, int]) -> Gaussians:
-    "Numbers (B, N, 8) in the fine grid's order, put into tiles."
+def sort_gaussians(numbers: Tensor, limit: Tensor, cut: bool, size: tuple[int, int], fine: tuple[int, int]) -> Gaussians:
+    "Numbers (B, N, 8) in the fine grid's order, put into tiles. The host waits to know how many come into each."
     home = torch.cartesian_prod(*homes(size, fine, numbers.dtype, numbers.device)).reshape(-1, 2)
     tile, order = tile_of(home + numbers[..., :2], size).sort(1)
     down, across = tiles_of(size)
     edges = torch.arange(down * across + 1, device=numbers.device).expand(len(tile), -1).contiguous()
     numbers = numbers.gather(1, order[..., None].expand(-1, -1, 8))
-    return Gaussians(numbers, order, torch.searchsorted(tile, edges).tolist(), limit, size, fine)
+    return Gaussians(numbers, order, torch.searchsorted(tile, edges).tolist(), limit, cut, size, fine)
 
 
 def splat(
@@ -86,16 +88,17 @@ def splat(
 # %% ../../nbs/decoders/35_gsasr.ipynb #e8acd8b9
 def render(
     state: Gaussians,
-    place: Tensor,  # (B or 1, Q, 2) from the upper left corner; one LR pixel = 2
+    place: Tensor,  # (B or 1, Q, 2) from the upper left corner; one LR pixel = 2. Those of a grid on the host
 ) -> Tensor:  # (B, Q, 3)
-    "Colours at any places, tile by tile."
-    down, across = tiles_of(state.size)
-    home, colours = homes(state.size, state.fine, place.dtype, place.device), []
-    table = 2**18 if place.device.type == "cpu" else 2**24  # queries x Gaussians at a time
-    cut, keep = bool((state.limit < FAR / STEP).any()), torch.is_grad_enabled() and state.numbers.requires_grad
+    "Colours at any places, tile by tile; of Gaussians that lie in no tiles, all at each place."
+    if state.starts is None:
+        return everywhere(state, place)
+    (down, across), device, colours = tiles_of(state.size), state.numbers.device, []
+    home, asks = homes(state.size, state.fine, place.dtype, device), device.type != "cpu"
+    table, keep = 2**24 if asks else 2**18, torch.is_grad_enabled() and state.numbers.requires_grad  # queries x Gaussians at a time
     for i, (numbers, origin, starts) in enumerate(zip(state.numbers, state.home, state.starts, strict=True)):
         where, limit = place[i % len(place)], state.limit[i % len(state.limit)]
-        tile = tile_of(where, state.size)
+        tile = tile_of(where, state.size).cpu()
         order, found = tile.argsort(stable=True), []
         tiles, many = tile[order].unique_consecutive(return_counts=True)
         for name, part in zip(tiles.tolist(), order.split(many.tolist()), strict=True):
@@ -103,16 +106,31 @@ def render(
             rows = [v * across for v in range(max(y - 1, 0), min(y + 2, down))]
             around = [slice(starts[v + max(x - 1, 0)], starts[v + min(x + 2, across)]) for v in rows]
             some, point = (torch.cat([v[r] for r in around]) for v in (numbers, origin))
-            middle = torch.tensor([y + 0.5, x + 0.5], dtype=place.dtype, device=place.device) * TILE
-            asked = (where[part] - middle).to(some)  # short distances: nothing is lost far from the corner
-            centre = torch.stack([home[0][point // state.fine[1]], home[1][point % state.fine[1]]], -1) - middle
+            middle = ((y + 0.5) * TILE, (x + 0.5) * TILE)
+            asked = where[part.to(where.device)]
+            asked = (asked - constant(middle, asked)).to(some, non_blocking=True)  # short distances: nothing is lost far from the corner
+            centre = torch.stack([home[0][point // state.fine[1]] - middle[0], home[1][point % state.fine[1]] - middle[1]], -1)
             centre = centre.to(some) + some[:, :2]
-            reach = torch.minimum(some[:, 2:4] * (FAR / STEP), limit)
-            near = ((centre + reach >= asked.amin(0)) & (centre - reach <= asked.amax(0))).all(-1)
-            work = centre[near], some[near, 2:], limit if cut else None
+            if asks:  # how many are near is not known without waiting
+                work = centre, some[:, 2:], limit if state.cut else None
+            else:
+                reach = torch.minimum(some[:, 2:4] * (FAR / STEP), limit)
+                near = ((centre + reach >= asked.amin(0)) & (centre - reach <= asked.amax(0))).all(-1)
+                work = centre[near], some[near, 2:], limit if state.cut else None
             for piece in asked.split(max(1, table // max(1, len(work[0])))):
                 found.append(checkpoint(splat, piece, *work, use_reentrant=False) if keep else splat(piece, *work))
-        colours.append(torch.cat(found)[order.argsort()])
+        colours.append(torch.cat(found)[order.argsort().to(device, non_blocking=True)])
+    return torch.stack(colours)
+
+
+def everywhere(state: Gaussians, place: Tensor) -> Tensor:  # (B, Q, 3)
+    "Every Gaussian at every place: more work than by tiles, and nothing that the host must know. For training on a GPU."
+    home, colours = torch.cartesian_prod(*homes(state.size, state.fine, place.dtype, place.device)), []
+    for i, numbers in enumerate(state.numbers):
+        centre, limit = home.to(numbers) + numbers[:, :2], state.limit[i % len(state.limit)]
+        pieces = place[i % len(place)].to(numbers).split(max(1, 2**24 // len(centre)))
+        found = [checkpoint(splat, piece, centre, numbers[:, 2:], limit, use_reentrant=False) for piece in pieces]
+        colours.append(torch.cat(found))
     return torch.stack(colours)
 
 # %% ../../nbs/decoders/35_gsasr.ipynb #83335245
@@ -148,7 +166,7 @@ class SeedAttention(nn.Module):
 
     def forward(self, x: Tensor, keys: tuple[Tensor, Tensor]) -> Tensor:
         rows = getattr(self, "relative_position_index", None)
-        rows = relative_places(self.window).to(x.device) if rows is None else rows
+        rows = relative_places(self.window).to(x.device, non_blocking=True) if rows is None else rows
         k, v = keys
         q = self.split(self.qhead(x)).expand_as(k)
         bias = self.relative_position_bias_table[rows].permute(2, 0, 1)
@@ -334,15 +352,19 @@ class GSASR(SeedNetwork):
     def focus(self, state: GSASRState, queries: Queries) -> GSASRState:
         share = queries.relative_cell(state.size).to(self.gs_embedding.dtype) / 2  # 1 / scale
         g = self.fine_map(state.keys, state.size, share.prod(-1, keepdim=True).sqrt())
-        limit = self.dmax * torch.tensor(state.size).to(share) * (1 - queries.cell.to(share) / 2)
-        gaussians = sort_gaussians(self.numbers(g.flatten(1, 2)), limit, state.size, tuple(g.shape[1:3]))
-        return state._replace(gaussians=gaussians)
+        numbers, fine, cells = self.numbers(g.flatten(1, 2)), tuple(g.shape[1:3]), (on_host(queries.cell), queries.cell)
+        here, limit = (self.dmax * constant(state.size, c) * (1 - c / 2) for c in (c.to(share.dtype) for c in cells))
+        cut = bool((here < FAR / STEP).any())
+        if torch.is_grad_enabled() and not queries.is_grid and share.device.type != "cpu":
+            return state._replace(gaussians=Gaussians(numbers, None, None, limit, cut, state.size, fine))
+        return state._replace(gaussians=sort_gaussians(numbers, limit, cut, state.size, fine))
 
     def query(self, state: GSASRState, queries: Queries) -> Tensor:
-        place = [(c + 1) * n for c, n in zip((queries.rows, queries.columns), state.size, strict=True)]
+        sides = [on_host(c) if queries.is_grid else c for c in (queries.rows, queries.columns)]
+        place = [(c + 1) * n for c, n in zip(sides, state.size, strict=True)]
         if queries.is_grid:
             place = [v.reshape(1, -1) for v in torch.broadcast_tensors(place[0][:, None], place[1])]
-        with torch.autocast(place[0].device.type, enabled=False):
+        with torch.autocast(self.gs_embedding.device.type, enabled=False):
             return render(state.gaussians, torch.stack(place, -1)).movedim(-1, 1).unflatten(-1, queries.shape)
 
     @classmethod

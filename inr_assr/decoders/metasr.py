@@ -19,7 +19,7 @@ from ..foundations.layers import apply
 
 # %% ../../nbs/decoders/23_metasr.ipynb #2f4534c9
 def members(
-    pixel: Tensor,  # (Q,) the LR pixel of each row or column, in order
+    pixel: Tensor,  # (Q,) the LR pixel of each row or column, in order; on the host, whose numbers they are
 ) -> tuple[int, Tensor, Tensor]:  # the first; (pixels, most) which rows belong to each; (Q,) each row's number in its pixel
     "Rows or columns by the LR pixel that they start in. Where a pixel has fewer than another, 0 stands."
     first, number = int(pixel[0]), torch.arange(len(pixel), device=pixel.device)
@@ -96,7 +96,8 @@ class MetaSR(Decoder):
             down, across, scale = first.weight.unbind(1)
             y = near.y.offset[0, :, None] * down + F.linear(self.step(queries, state.size), scale[:, None], first.bias)
             x = near.x.offset[0, :, None] * across
-            (top, rows, row), (left, columns, column) = members(near.y.index[0]), members(near.x.index[0])
+            (top, *some), (left, *others) = (members(n.index[0]) for n in near.here)
+            rows, row, columns, column = (v.to(y.device, non_blocking=True) for v in (*some, *others))
             hidden = F.relu_(y[rows][:, None, :, None] + x[columns][None, :, None])  # (i, j, rows, columns, width)
             maps = state.rows.unflatten(1, (height, width))[:, top : top + len(rows), left : left + len(columns)]
             maps = maps.unflatten(-1, (-1, 3)).to(hidden.dtype)  # (B, i, j, width + 1, 3)

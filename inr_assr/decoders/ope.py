@@ -85,12 +85,12 @@ class OPE(Decoder):
     def on_grid(self, state: OPEState, near: Corners) -> Tensor:  # (B, 3, H, W)
         "The sum, axis by axis: what each LR row is at the wanted columns, then of those the wanted rows."
         down, across = (self.basis(n.offset) * n.weight[..., None] for n in (near.y, near.x))  # (2, H or W, m)
-        top, bottom = int(near.y.index.min()), int(near.y.index.max()) + 1
-        rows = state.rows.unflatten(1, state.size)[:, top:bottom].to(down.dtype)
+        top, bottom = (int(end) for end in near.here[0].index.aminmax())
+        rows = state.rows.unflatten(1, state.size)[:, top : bottom + 1].to(down.dtype)
         pairs = zip(near.x.index, across, strict=True)
         lines = sum(torch.einsum("bixkm,xm->bixk", rows.index_select(2, at).unflatten(-1, (-1, self.functions)), one) for at, one in pairs)
         lines = lines.unflatten(-1, (3, -1)).permute(0, 3, 1, 4, 2)  # (B, 3, LR rows, m, W)
-        table = down.new_zeros(len(near.y.index), down.shape[1], bottom - top, self.functions)
+        table = down.new_zeros(len(near.y.index), down.shape[1], bottom + 1 - top, self.functions)
         table = table.scatter(2, (near.y.index - top)[..., None, None].expand(-1, -1, 1, self.functions), down[:, :, None]).sum(0)
         return table.flatten(1) @ lines.flatten(2, 3)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .contract import DECODERS, Decoder, Normalisation, as_rows, take
 from ..foundations.coordinates import Corners, Queries
+from ..foundations.devices import constant
 from ..foundations.errors import InputError, check_choice, check_number
 from ..foundations.layers import is_traced
 from ..foundations.padding import PaddingPolicy
@@ -129,7 +130,7 @@ def numbers_of(state: TheraState, rows: Tensor) -> Tensor:  # (..., 4, n)
 
 
 def field_at(state: TheraState, near: Corners) -> Tensor:  # (B, Q, 3)
-    "The fields at any queries, LR pixels that several of them share looked at once."
+    "The fields at any queries. On a CPU LR pixels that several of them share are looked at once; a GPU would wait to know how many there are."
     batch, pixels, _ = state.rows.shape
     index = near.index[:, 0] + pixels * torch.arange(batch, device=near.index.device)[:, None]
     angle, colours = near.offset[:, 0] / 2 @ state.components, []
@@ -137,8 +138,11 @@ def field_at(state: TheraState, near: Corners) -> Tensor:  # (B, Q, 3)
         numbers = numbers_of(state, take(state.rows, near.index)[:, 0])
         return (numbers[..., :3, :] * (torch.sin(angle + numbers[..., 3, :]) * state.fade)[..., None, :]).sum(-1)
     for some, turn in zip(index.split(IN_FLIGHT, 1), angle.split(IN_FLIGHT, 1), strict=True):
-        touched, which = some.unique(return_inverse=True)
-        numbers = numbers_of(state, state.rows.flatten(0, 1)[touched])[which]
+        if some.device.type == "cpu":
+            touched, which = some.unique(return_inverse=True)
+            numbers = numbers_of(state, state.rows.flatten(0, 1)[touched])[which]
+        else:
+            numbers = numbers_of(state, state.rows.flatten(0, 1)[some])
         wave = torch.sin(turn + numbers[..., 3, :]) * state.fade
         colours.append((numbers[..., :3, :] * wave[..., None, :]).sum(-1))
     return torch.cat(colours, 1)
@@ -156,12 +160,11 @@ def along(
 
 def field_on_grid(state: TheraState, near: Corners, shape: tuple[int, int]) -> Tensor | None:  # (B, 3, H, W)
     "The fields on a grid whose offsets repeat, by one matrix product; None where they do not."
-    index, offset = near.index[0, 0].reshape(shape), near.offset[0, 0].reshape(*shape, 2)
-    y = along(index[:, 0] // state.size[1], offset[:, 0, 0])
-    x = along(index[0] % state.size[1], offset[0, :, 1])
+    y, x = (along(n.index[0], n.offset[0].to(state.weight.dtype)) for n in near.here)
     rows, columns, down, across = len(y[0]), len(x[0]), len(y[2]), len(x[2])
     if rows * columns * down * across > 2 * shape[0] * shape[1]:
         return None
+    y, x = ([v.to(state.weight.device, non_blocking=True) for v in side] for side in (y, x))
     angle = torch.cartesian_prod(y[2], x[2]).reshape(-1, 2) / 2 @ state.components
     basis = torch.cat([angle.sin(), angle.cos()], -1) * state.fade[0].repeat(1, 2)
     pixels, colours = (y[0][:, None] * state.size[1] + x[0]).flatten(), []
@@ -247,11 +250,11 @@ class Thera(Decoder):
         near = queries.corners(state.size, ensemble=False, ties="after")
         nearest = take(state.image, near.index)[:, 0].mT.unflatten(-1, queries.shape)
         with torch.autocast(near.offset.device.type, enabled=False):  # phases and angles stay in full precision
-            near.offset = near.offset.to(state.weight.dtype)
             field = field_on_grid(state, near, queries.shape) if queries.is_grid else None
             if field is None:
+                near.offset = near.offset.to(state.weight.dtype)
                 field = field_at(state, near).movedim(-1, 1).unflatten(-1, queries.shape)
-        mean, std = (field.new_tensor(v)[:, None, None] for v in (Thera.normalisation.mean, Thera.normalisation.std))
+        mean, std = (constant(v, field)[:, None, None] for v in (Thera.normalisation.mean, Thera.normalisation.std))
         return field * (0.5 / std) + nearest + mean / std  # RGB = y/2 + mean + nearest RGB, in network units
 
     @classmethod

@@ -210,7 +210,7 @@ def trained(a):
         help="an option of encoder, decoder or recipe, as encoder.blocks=4; may be repeated",
     ),
     argument("--dry-run", action="store_true", help="say what it will take: time, memory, disk; and stop"),
-    argument("--precision", default="float32", help="float32, or bf16: faster on most GPUs (default: float32)"),
+    argument("--precision", default="float32", help="float32, tf32 or bf16, which are faster on most GPUs (default: float32)"),
     argument(
         "--start", metavar="FILE", help="a checkpoint to begin with: its weights, and its optimiser where it has one"
     ),

@@ -77,7 +77,7 @@ POLICIES = (
     ),
     argument(
         "--precision",
-        help="float32, or bf16: 8 bits of mantissa inside the network, several times faster on most GPUs and newer CPUs (default: float32)",
+        help="float32; tf32 (NVIDIA GPUs of 2020 and later): products of 11 bits; or bf16: 8 bits inside the network, several times faster on most GPUs and newer CPUs (default: float32)",
     ),
 )
 

@@ -30,7 +30,7 @@ from .commands import argument, command
         metavar="PART.NAME=VALUE",
         help="as of inr-assr train; LTE.width=64 is given to runs with that method only",
     ),
-    argument("--precision", help="float32, or bf16 (default: float32)"),
+    argument("--precision", help="float32, tf32 or bf16 (default: float32)"),
     argument("--device", help="auto (a GPU where there is one), cpu, cuda, ... (default: auto)"),
     argument("--smoke", action="store_const", const=True, help="the real path with a budget of seconds"),
     argument("--checkpoint", help="which is tested: best or last (default: best)"),

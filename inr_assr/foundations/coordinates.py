@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .devices import alike, constant, on_device, on_host
 from .errors import InputError, check_choice, check_number
 from .layers import is_traced
 
@@ -170,8 +171,9 @@ class Corners:
         x: Near,  # of each column (k, W), or of each point (k, B, Q)
         width: int,  # of the LR maps
         is_grid: bool,
+        here: tuple[Near, Near] | None = None,  # y and x of a grid on the host, where they lie elsewhere
     ):
-        self.y, self.x, self.width, self.is_grid = y, x, width, is_grid
+        self.y, self.x, self.width, self.is_grid, self.here = y, x, width, is_grid, here or (y, x)
 
     @computed_once
     def index(self) -> Tensor:  # (B or 1, K, Q) int64 into the flattened LR map
@@ -258,22 +260,21 @@ class Queries:
         "All pixels of a rectangle of the target picture."
         rows, columns = rows or range(target[0]), columns or range(target[1])
         dtype = torch.promote_types(dtype, torch.float32)  # places and cells in half precision would ask other pixels
-        centres = [
-            pixel_centres(n, torch.float64)[part.start : part.stop].to(
-                device, dtype if _narrow(device) else torch.float64
-            )
+        wide = dtype if _narrow(device) else torch.float64
+        centres = (
+            on_device(pixel_centres(n, torch.float64)[part.start : part.stop].to(wide), device)
             for n, part in zip(target, (rows, columns), strict=True)
-        ]
-        pixels = torch.tensor([target], device=device, dtype=dtype if _narrow(device) else torch.float64)
-        cell, shape = (2 / pixels).to(dtype), (len(rows), len(columns))
-        return cls(tuple(lr_size), cell, *centres, shape, True, None, tuple(target), 2 / pixels, pixels)
+        )
+        pixels = torch.tensor([target], dtype=wide)
+        cell, step, pixels = (on_device(v, device) for v in ((2 / pixels).to(dtype), 2 / pixels, pixels))
+        return cls(tuple(lr_size), cell, *centres, (len(rows), len(columns)), True, None, tuple(target), step, pixels)
 
     @classmethod
     def points(
         cls,
         lr_size: tuple[int, int],  # (h, w)
         coord: Tensor,  # (B, H, W, 2) coordinates (y, x) in [-1, 1]
-        target: Tensor | tuple[float, float],  # (B, 2) or one pair: size of the target picture that they lie in
+        target: Tensor | tuple[float, float],  # (B, 2) or one pair: size of the target picture that they lie in; best on the CPU, whatever the device of `coord`
     ) -> "Queries":
         "Scattered points; H x W is only how they are laid out."
         if coord.ndim != 4 or coord.shape[-1] != 2:
@@ -281,17 +282,18 @@ class Queries:
                 f"coord: shape {tuple(coord.shape)} does not fit; give (batch, height, width, 2) with (y, x) last."
             )
         dtype = torch.promote_types(coord.dtype, torch.float32)
-        target = torch.as_tensor(target, device=coord.device, dtype=dtype).reshape(-1, 2)
+        target = torch.as_tensor(target, dtype=dtype).reshape(-1, 2)
         count, batch = target.shape[0], coord.shape[0]  # not `len`: exported programs keep the batch open
         if count != 1 and count != batch:
             raise InputError(f"cell: {count} sizes for {batch} pictures; give one each, or one for all.")
-        flat, cell = coord.reshape(batch, -1, 2), 2 / target
-        shape = tuple(coord.shape[1:3])
-        return cls(tuple(lr_size), cell, *flat.unbind(-1), shape, False, None, None, cell, target.round())
+        flat, shape = coord.reshape(batch, -1, 2), tuple(coord.shape[1:3])
+        cell, pixels = (on_device(v, coord.device) for v in (2 / target, target.round()))
+        return cls(tuple(lr_size), cell, *flat.unbind(-1), shape, False, None, None, cell, pixels)
 
     def block(self, rows: range, columns: range) -> "Queries":
         "Some rows and columns of a grid; what is known of the grid's is not computed again."
-        part = [coord[some.start : some.stop] for coord, some in ((self.rows, rows), (self.columns, columns))]
+        both = (self.rows, rows), (self.columns, columns)
+        part = [alike(lambda c, some=some: c[some.start : some.stop], coord) for coord, some in both]
         block = replace(self, rows=part[0], columns=part[1], shape=(len(rows), len(columns)))
         object.__setattr__(block, "_of", (self, rows, columns))
         return block
@@ -307,23 +309,24 @@ class Queries:
     def on_part(self, top: int, left: int, height: int, width: int) -> "Queries":
         "The same places and cells spoken of in an LR rectangle of the picture, as if it were a picture of its own."
         part = self._in_picture(top, left, height, width)
-        ratio = torch.tensor([n / m for n, m in zip(part.lr_size, self.lr_size, strict=True)]).to(part.pixels)
-        return replace(part, pixels=(part.pixels * ratio).round())
+        ratio = torch.tensor([n / m for n, m in zip(part.lr_size, self.lr_size, strict=True)]).tolist()  # in float32
+        return replace(part, pixels=alike(lambda n: (n * constant(tuple(ratio), n)).round(), part.pixels))
 
     def _in_picture(self, top: int, left: int, height: int, width: int) -> "Queries":
-        (h, w), cell, step = self.lr_size, self.cell, self.step
-        ratio = torch.tensor([h / height, w / width], device=cell.device, dtype=cell.dtype)
+        h, w = self.lr_size
+        ratio = (h / height, w / width)
+        if not is_traced():  # else the sizes may be open
+            ratio = tuple(torch.tensor(ratio, dtype=self.cell.dtype).tolist())
         rows, columns = (
-            (c + 1) * (n / m) - (2 * start / m + 1)
-            for c, n, m, start in ((self.rows, h, height, top), (self.columns, w, width, left))
+            alike(lambda c, n=n, m=m, start=start: (c + 1) * (n / m) - (2 * start / m + 1), coord)
+            for coord, n, m, start in ((self.rows, h, height, top), (self.columns, w, width, left))
         )
-        cell, step = cell * ratio.to(cell), step * ratio.to(step)
+        cell, step = (alike(lambda c: c * constant(ratio, c), v) for v in (self.cell, self.step))
         return replace(self, lr_size=(height, width), cell=cell, rows=rows, columns=columns, target=None, step=step)
 
     def clipped(self, scale_max: float) -> "Queries":
         "The same points with cells as large as at `scale_max`, where theirs are smaller."
-        floor = 2 / (scale_max * torch.tensor(self.lr_size, device=self.cell.device, dtype=self.cell.dtype))
-        return replace(self, cell=torch.maximum(self.cell, floor))
+        return replace(self, cell=alike(lambda c: torch.maximum(c, 2 / (scale_max * constant(tuple(self.lr_size), c))), self.cell))
 
     def patches(self, side: int) -> tuple["Queries", Tensor, Tensor]:
         """The middles of the patches of side x side target pixels that hold these queries; patches start at the picture's corner.
@@ -331,11 +334,13 @@ class Queries:
         With them, for each query of the grid's rows and columns (or for each point), its row and column within the patches laid
         side by side (grid: counted from the first patch; points: within the point's own patch). Where a middle lies outside the
         target, the middle of the picture is asked in its place, as LINF's published code does."""
-        middles, inside, places = [], [], []
+        middles, inside, places, device = [], [], [], self.rows.device
         for axis, coord in enumerate((self.rows, self.columns)):
-            step, count = self.step[:, axis, None], self.pixels[:, axis, None]
-            if self.is_grid:
-                step, count = step[0], count[0]
+            if self.is_grid:  # how many patches there are: the host must know
+                coord, step, count = (on_host(v) for v in (coord, self.step, self.pixels))
+                step, count = step[0, axis, None], count[0, axis, None]
+            else:
+                step, count = self.step[:, axis, None], self.pixels[:, axis, None]
             pixel = torch.floor((coord + 1) / step)
             patch = torch.floor(pixel / side)
             places.append((pixel - side * (patch[0] if self.is_grid else patch)).long())
@@ -343,6 +348,7 @@ class Queries:
             inside.append(middle < count)
             middles += [(middle + 0.5) * step - 1, step * count / 2 - 1]  # and the middle of the picture
         shape = (len(inside[0]), len(inside[1])) if self.is_grid else self.shape
+        inside, middles, places = ([v.to(device, non_blocking=True) for v in some] for some in (inside, middles, places))
         both = self._pair(*inside).all(-1)
         rows, columns = self._pair(middles[0], middles[2]).unbind(-1)
         asked = replace(
@@ -355,10 +361,10 @@ class Queries:
         )
         return asked, *places
 
-    def relative_cell(self, size: tuple[int, int] | None = None) -> Tensor:  # (B or 1, 2)
-        "The cell in the units of `offset`: 2 / scale. `size` is that of the maps where it is not the LR size."
-        height, width = size if size and self.tile is None else self.lr_size
-        cell = self.cell * torch.tensor([height, width], device=self.cell.device, dtype=self.cell.dtype)
+    def relative_cell(self, size: tuple[int, int] | None = None, here: bool = False) -> Tensor:  # (B or 1, 2)
+        "The cell in the units of `offset`: 2 / scale. `size` is that of the maps where it is not the LR size; `here`: on the host."
+        cell = on_host(self.cell) if here else self.cell
+        cell = cell * constant(tuple(size if size and self.tile is None else self.lr_size), cell)
         return cell.to(self.dtype or cell.dtype)
 
     @computed_once
@@ -367,7 +373,7 @@ class Queries:
         if not self.is_grid or self.step is None or len(self.step) > 1:
             return None
         lr = torch.tensor(self.lr_size, dtype=torch.float64)
-        scales = [(2 / (size[0].cpu().double() * lr)).tolist() for size in (self.step, self.cell)]
+        scales = [(2 / (on_host(size)[0].double() * lr)).tolist() for size in (self.step, self.cell)]
         whole = tuple(round(scale) for scale in scales[0])
         same = all(abs(scale - n) < 1e-5 * n for pair in scales for scale, n in zip(pair, whole, strict=True))
         return whole if same else None
@@ -388,24 +394,28 @@ class Queries:
     ) -> Corners:  # K = rows that `find` gives x columns, rows outermost
         "LR pixels by another rule than the corners', one axis at a time."
         whole = tuple(size) if self.tile is None else self.lr_size
-        y, x = (self._near(axis, whole[axis], find) for axis in (0, 1))
+        there, here = zip(*(self._near(axis, whole[axis], find) for axis in (0, 1)), strict=True)
         if self.tile is not None:
-            y, x = (near._replace(index=near.index - start) for near, start in ((y, self.tile[0]), (x, self.tile[1])))
-        return Corners(y, x, size[1], self.is_grid)
+            there, here = (
+                [near._replace(index=near.index - start) for near, start in zip(both, self.tile, strict=False)] for both in (there, here)
+            )
+        return Corners(*there, size[1], self.is_grid, tuple(here))
 
-    def _near(self, axis: int, n: int, find: Callable[[Tensor, int, Tensor], Near]) -> Near:
-        "The pixels near each row (axis 0) or column, found once for a grid and all its blocks."
+    def _near(self, axis: int, n: int, find: Callable[[Tensor, int, Tensor], Near]) -> tuple[Near, Near]:
+        "The pixels near each row (axis 0) or column, found once for a grid and all its blocks; those of a grid on the host, too."
         if self._of is not None:
-            some = self._of[1 + axis]
-            return Near(*(t[:, some.start : some.stop] for t in self._of[0]._near(axis, n, find)))
-        near = None if is_traced() else self._known.get((axis, n, find))
-        if near is None:
-            cell = self.cell if self.is_grid else self.cell[:, None]
-            near, dtype = find((self.rows, self.columns)[axis], n, cell[..., axis]), self.dtype or self.cell.dtype
+            some, found = self._of[1 + axis], self._of[0]._near(axis, n, find)
+            return tuple(Near(*(t[:, some.start : some.stop] for t in near)) for near in found)
+        found = None if is_traced() else self._known.get((axis, n, find))
+        if found is None:
+            coord, cell, dtype = (self.rows, self.columns)[axis], self.cell, self.dtype or self.cell.dtype
+            coord, cell = (on_host(coord), on_host(cell)) if self.is_grid else (coord, cell[:, None])
+            near = find(coord, n, cell[..., axis])
             near = Near(near.index, near.offset.to(dtype), near.weight.to(dtype))
+            found = Near(*(t.to(self.rows.device, non_blocking=True) for t in near)), near
             if not is_traced():
-                self._known[axis, n, find] = near
-        return near
+                self._known[axis, n, find] = found
+        return found
 
     def _pair(self, of_row: Tensor, of_column: Tensor) -> Tensor:  # (B or 1, Q, 2)
         "A value for each row and one for each column, brought together for each query."

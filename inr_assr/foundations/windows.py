@@ -68,10 +68,10 @@ class WindowAttention(nn.Module):
     ) -> Tensor:
         many, n, width = x.shape
         q, k, v = self.qkv(x).reshape(many, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        places = relative_places(self.window).to(x.device)
+        places = relative_places(self.window).to(x.device, non_blocking=True)
         bias = self.relative_position_bias_table[places].permute(2, 0, 1)[None]
         if mask is not None:
-            bias = (bias + mask.to(bias)).repeat(many // len(mask), 1, 1, 1)
+            bias = (bias + mask.to(bias, non_blocking=True)).repeat(many // len(mask), 1, 1, 1)
         x = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype))
         return self.proj(x.transpose(1, 2).reshape(many, n, width))
 

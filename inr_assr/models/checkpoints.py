@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from .. import __version__
+from ..foundations.devices import check_precision
 from ..foundations.errors import InputError, check_choice, check_number, near
 from ..foundations.files import fetch, path_from, printable, write_whole
 from ..foundations.registry import Registry, plain_name
@@ -205,6 +206,7 @@ def load_model(
     "Rebuild a model from its file alone, or with `source` where the file cannot say whose it is."
     source = source and check_choice("source", source, SOURCES)
     policies = {key: value for key, value in policies.items() if value is not None}
+    check_precision(policies.get("precision", "float32"), device)
     path = find_weights(path)
     contents, label = read_checkpoint(path, device), f"weights: {path.name!r}"
     if is_ours(contents):

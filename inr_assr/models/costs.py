@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..encoders.contract import ENCODERS
 from ..foundations.coordinates import Queries
+from ..foundations.devices import device_name, synchronise
 from ..foundations.memory import PeakMemory
 from ..foundations.layers import plainly
 from .enlarge import Piece, answer
@@ -41,7 +42,7 @@ def cost_card(
         )
         side = -(-side // part.window) * part.window
         image, rows = torch.rand(1, 3, side, side, device=device), []
-        flops, seconds, peak = _measure(lambda: part(image))
+        flops, seconds, peak = _measure(lambda: part(image), device=device)
         many = sum(p.numel() for p in part.parameters())
         rows.append({"parameters": many, "GFLOP a picture": flops / 1e9, "MFLOP an LR pixel": flops / side**2 / 1e6})
         return pd.DataFrame([{**rows[0], "seconds": seconds, "peak MB": peak / 2**20}], index=[_where(side, device)])
@@ -66,8 +67,8 @@ def cost_card(
             for _ in answer(model, lambda: [piece], size[0] * size[1]):
                 pass
 
-        once = _measure(prepare, times=0)[0]
-        flops, seconds, peak = _measure(decode, 3 if scale <= 4 else 1)
+        once = _measure(prepare, 0, device)[0]
+        flops, seconds, peak = _measure(decode, 3 if scale <= 4 else 1, device)
         rows[f"x{scale:g}"] = {
             "parameters": sum(p.numel() for p in decoder.parameters()),
             "MFLOP an LR pixel": once / side**2 / 1e6,
@@ -83,13 +84,13 @@ def cost_card(
 def _where(side: int, device: str) -> str:
     "What was measured where, for the corner of a table."
     if device != "cpu":
-        return f"LR {side}x{side}, {torch.cuda.get_device_name()}"
+        return f"LR {side}x{side}, {device_name(device)}"
     count = torch.get_num_threads()
     return f"LR {side}x{side}, CPU, {count} thread{'s' if count > 1 else ''}"
 
 
 @torch.inference_mode()
-def _measure(work: Callable[[], object], times: int = 3) -> tuple[int, float, int]:
+def _measure(work: Callable[[], object], times: int = 3, device: str = "cpu") -> tuple[int, float, int]:
     "FLOP, seconds (median), peak bytes."
     counter, memory, seconds = FlopCounterMode(display=False), PeakMemory(), []
     with counter, plainly(), sdpa_kernel(SDPBackend.MATH):  # the only form of attention that the counter sees everywhere
@@ -98,9 +99,9 @@ def _measure(work: Callable[[], object], times: int = 3) -> tuple[int, float, in
         with memory:
             work()
     for _ in range(times):
+        synchronise(device)
         start = time.perf_counter()
         work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        synchronise(device)
         seconds.append(time.perf_counter() - start)
     return counter.get_total_flops(), sorted(seconds)[len(seconds) // 2] if seconds else 0.0, memory.most

@@ -133,7 +133,7 @@ def _walk(model, image, size, cut: Cut, most: int | None) -> Iterator[tuple[rang
         yield from answer(model, lambda: _tiles(model, source, asked, size, cut.core), len(asked.rows) * len(asked.columns), most)
         return
     features, core = features_of(model, source, cut.core)
-    features, fits = attempt(lambda: model.decoder.survey(features, source.whole()))
+    features, fits = attempt(lambda: model.survey(features, source.whole()))
     if not fits:
         raise InputError(f"memory: {model.name} looks at all features at once, and they do not fit; give a smaller picture.")
     for rows in model.sets(range(size[0])):
@@ -246,7 +246,7 @@ def answer(
                     return decoder.gather(state, ask(*block), sums)
 
             for *_, part in in_blocks(gather, rows, columns, most):
-                wide = part.cpu().double()  # small, and wide: blocks must not show
+                wide = part.double() if part.device.type != "mps" else part.cpu().double()  # blocks must not show
                 total = wide if total is None else total + wide
             del state, gather  # before the next piece is made
         sums = (*sums, decoder.settle(len(sums), (total / count).to(part)))

@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..data.pairs import Pair
 from ..data.pictures import PictureStore
 from ..data.samples import Batch, Samples
+from ..foundations.devices import arithmetic, check_precision
 from ..foundations.errors import InputError
 from ..foundations.images import to_picture
 from ..models.checkpoints import load_weights
@@ -144,7 +145,7 @@ class Learner:
     ):
         self.crew = crew or Alone(device)
         self.recipe, self.device = configuration.recipe, self.crew.device
-        loss, self.narrow = LOSSES[self.recipe.loss](), configuration.precision == "bf16"
+        loss, self.precision = LOSSES[self.recipe.loss](), check_precision(configuration.precision, self.device)
         self.terms = loss.terms or (loss,)
         if found is None and start is not None:
             found = {"weights": start.model.state_dict(), "training": start.training}
@@ -177,12 +178,12 @@ class Learner:
 
     def _step(self, batch: Batch, term: Loss) -> torch.Tensor:
         truth = batch.target if term.needs == "model" else None
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.narrow):
+        with arithmetic(self.device, self.precision):  # the way back included
             found = self.net(SimpleNamespace(image=batch.image, queries=batch.queries, target=truth)).float()
-        # losses speak of [-1, 1]
-        loss = term(found) if term.needs == "model" else term(2 * found - 1, 2 * batch.target - 1)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.crew.backward(loss)
+            with torch.autocast(self.device.type, enabled=False):  # losses are in full precision, and speak of [-1, 1]
+                loss = term(found) if term.needs == "model" else term(2 * found - 1, 2 * batch.target - 1)
+                self.optimiser.zero_grad(set_to_none=True)
+                self.crew.backward(loss)
         if self.crew.world_size > 1:
             share_gradients(self.learned, self.crew)
         if self.recipe.clip:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..foundations.devices import constant
 from ..foundations.errors import InputError
 from ..foundations.registry import Registry
 from ..metrics.perceptual import Backbone, find_part, lacking, read_backbone
@@ -74,7 +75,7 @@ SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
 def sobel(picture: Tensor) -> Tensor:  # (B, C, H, W) -> (B, 2 C, H, W)
     "Horizontal and vertical Sobel responses of each channel, not divided by 8; zeros beyond the border."
-    across = torch.tensor(SOBEL, dtype=picture.dtype, device=picture.device)
+    across = constant(SOBEL, picture)
     kernels = torch.stack([across, across.T])[:, None].repeat(picture.shape[1], 1, 1, 1)
     return F.conv2d(picture, kernels, padding=1, groups=picture.shape[1])
 
@@ -174,7 +175,7 @@ class PerceptualL1(L1And):
         self.network = network or read_backbone(find_part("vgg"), "vgg")
 
     def features(self, picture: Tensor) -> Tensor:  # (B, 3, H, W) in [-1, 1] -> (B, 128, H / 2, W / 2)
-        mean, spread = (picture.new_tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        mean, spread = (constant(v, picture)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         stages = self.network.to(picture)((picture / 2 + 0.5 - mean) / spread)
         return next(islice(stages, 1, None))
 

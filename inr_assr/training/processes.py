@@ -234,6 +234,7 @@ def launch(
     warnings.filterwarnings("ignore", "The `srun` command is available")  # nobody asked for Slurm
     script = "ipykernel" not in sys.modules  # a notebook is no script that could be started again
     way = "ddp" if script else "ddp_notebook"
+    _check_device(device, devices, script)
     try:
         fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes, strategy=way)
     except Exception as error:  # so many kinds of them: no such accelerator, too many devices, ...
@@ -243,6 +244,22 @@ def launch(
     if kind == "refused":
         raise InputError(found)
     return found
+
+
+def _check_device(device: str, devices: int, script: bool) -> None:
+    "`InputError` where so many processes cannot have devices of their own, or a notebook has taken the GPU already."
+    kind, _, number = str(device).partition(":")
+    if number:
+        raise InputError(
+            f"devices: {device!r} is one device, and {devices} are asked for; give device={kind!r}, and choose among them by CUDA_VISIBLE_DEVICES."
+        )
+    if not script and kind in ("auto", "cuda", "gpu"):
+        import torch
+
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            raise InputError(
+                "devices: this notebook has used CUDA already, and processes that it starts could not; restart the kernel and train first, or use the command inr-assr train."
+            )
 
 
 def _guarded(fabric, job: Callable, words: tuple, wanted: int, watch):

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from ..decoders.contract import DECODERS, Normalisation
 from ..encoders.contract import ENCODERS
+from ..foundations.devices import PRECISIONS
 from ..foundations.errors import InputError, check_choice
 from ..foundations.files import make_folder, write_whole
 from ..models.checkpoints import find_weights, load_model, load_weights, read_checkpoint, save_model, versions
@@ -36,11 +37,11 @@ class TrainingConfiguration:
     seed: int
     data: str  # fingerprint of the training pictures
     validation: str  # fingerprint of the validation pictures
-    precision: str = "float32"  # of the network: "float32", or "bf16" (coordinates, loss and weights stay float32)
+    precision: str = "float32"  # of the network: "float32", "tf32", or "bf16" (coordinates, loss and weights stay float32)
     start: str = ""  # fingerprint of the checkpoint whose weights and optimiser it begins with; "": none
 
     def __post_init__(self):
-        check_choice("precision", self.precision, ("float32", "bf16"))
+        check_choice("precision", self.precision, PRECISIONS)
 
     def as_dict(self) -> dict:
         "Plain nested dictionaries, for files."
