@@ -59,9 +59,9 @@ class PaddingPolicy:
     ) -> Tensor:  # (B, C, *self.size((h, w), window))
         "`InputError` where a side is too short to be mirrored."
         h, w = image.shape[-2:]
-        rows, columns = self.sources((h, w), window, training)
-        if (h, w) == (len(rows), len(columns)):
+        if self.size((h, w), window, training) == (h, w):
             return image
+        rows, columns = self.sources((h, w), window, training)
         if self.rule == "reflect":
             return F.pad(image, (0, len(columns) - w, 0, len(rows) - h), mode="reflect")
         return image[..., rows, :][..., columns]
