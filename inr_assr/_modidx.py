@@ -1349,6 +1349,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'inr_assr/metrics/contract.py'),
                                            'inr_assr.metrics.contract.metric_names': ( 'metrics/contract.html#metric_names',
                                                                                        'inr_assr/metrics/contract.py'),
+                                           'inr_assr.metrics.contract.on_pictures': ( 'metrics/contract.html#on_pictures',
+                                                                                      'inr_assr/metrics/contract.py'),
                                            'inr_assr.metrics.contract.psnr': ('metrics/contract.html#psnr', 'inr_assr/metrics/contract.py'),
                                            'inr_assr.metrics.contract.y_of': ( 'metrics/contract.html#y_of',
                                                                                'inr_assr/metrics/contract.py')},
