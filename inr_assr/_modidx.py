@@ -890,6 +890,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'inr_assr/faces/standing.py'),
                                          'inr_assr.faces.standing.foresee': ('faces/standing.html#foresee', 'inr_assr/faces/standing.py'),
                                          'inr_assr.faces.standing.kind_of': ('faces/standing.html#kind_of', 'inr_assr/faces/standing.py'),
+                                         'inr_assr.faces.standing.left_text': ( 'faces/standing.html#left_text',
+                                                                                'inr_assr/faces/standing.py'),
                                          'inr_assr.faces.standing.locked': ('faces/standing.html#locked', 'inr_assr/faces/standing.py'),
                                          'inr_assr.faces.standing.logs_of': ('faces/standing.html#logs_of', 'inr_assr/faces/standing.py'),
                                          'inr_assr.faces.standing.minutes': ('faces/standing.html#minutes', 'inr_assr/faces/standing.py'),

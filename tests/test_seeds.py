@@ -279,26 +279,19 @@ def test_classic291_is_better_known_by_pairing():
 
 
 def test_compare_by_the_command_line_shows_both():
-    shown = cli(
-        "compare",
-        ROOT / "outputs/classic291/rows.csv",
-        "--claim",
-        "methods",
-        "--baseline",
-        "EDSR-LIIF TrainSimple",
-        "--benchmark",
-        "B100",
-    )
+    words = ("compare", ROOT / "outputs/classic291/rows.csv", "--claim", "methods", "--baseline", "EDSR-LIIF TrainSimple", "--benchmark", "B100")
+    shown = cli(*words)
     assert shown.returncode == 0, shown.stderr
-    for words in (
-        "these pictures",
-        "unpaired, any picture",
-        "signs of seeds",
-        "0.500 (least 0.5)",
-        "resolution",
-        "paired by seed",
-    ):
-        assert words in shown.stdout
+    head = [name.strip() for name in shown.stdout.splitlines()[0].strip("|").split("|")]
+    assert len([name for name in head if name]) == 8 and "interval, these pictures" in head
+    assert "Columns: 'minus" in shown.stdout and "for any picture and any seed" in shown.stdout
+    for text in ("signs of 2 seeds p = 0.500", "unpaired: ", "paired by seed"):
+        assert text in shown.stdout
+    full = cli(*words, "--format", "html")
+    for text in ("interval, these pictures", "unpaired interval, any picture", "signs of seeds", "0.500 (least 0.5)", "resolution, these pictures"):
+        assert text in full.stdout
+    for text in (shown.stdout, full.stdout):
+        assert "p, these<" not in text and "p, these |" not in text
     assert not any(word in shown.stdout for word in (" inf", "nan", "endless", "e+"))
 
 
