@@ -264,7 +264,7 @@ def test_a_dry_run_says_what_is_left_and_starts_nothing(blocks, tmp_path):
     assert "7 runs to train" in done.stdout and "with 2 side by side" in done.stdout and "disk: " in done.stdout
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["estimates.json"]
     told = cli(*words, "--status")
-    assert "unknown" not in told.stdout and re.search(r"methods +4 +0 +0 +4 +0", told.stdout), told.stdout
+    assert "unknown" not in told.stdout and re.search(r"methods +5 +0 +0 +5 +0", told.stdout), told.stdout
     done = cli(*words_of(blocks / "data", blocks / "study.yaml", "--folder", blocks / "out", "--dry-run"))
     assert "0 runs to train" in done.stdout, done.stdout + done.stderr
 
