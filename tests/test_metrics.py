@@ -286,3 +286,28 @@ def test_measures_beside_the_registry_refuse_bytes_too():
     ):
         with pytest.raises(InputError, match=FORM):
             call()
+
+
+def test_the_functions_refuse_what_the_metrics_refuse():
+    from inr_assr.metrics.contract import psnr
+    from inr_assr.metrics.phase import fsim, sr_sim
+    from inr_assr.metrics.structure import gmsd, ms_ssim, ssim, ssim_downsampled, vif
+
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(1, 1, 180, 180, generator=generator)
+    y = (x + 0.05 * torch.rand(x.shape, generator=generator)).clamp(0, 1)
+    wrong = {
+        "values from": (255 * x, 255 * y),
+        "of torch.uint8": ((255 * x).byte(), (255 * y).byte()),
+        "does not fit": (x[0].movedim(0, -1), y[0].movedim(0, -1)),
+        "the shapes": (x, y[..., :1]),
+        "shapes (1, 1, 180, 180) and (2": (x, torch.cat([y, y])),
+        "is of": (x.numpy(), y.numpy()),
+    }
+    for measure in (psnr, ssim, ms_ssim, gmsd, vif, ssim_downsampled, fsim, sr_sim):
+        assert measure(x.double(), y.double()).shape == (1,)
+        for words, pictures in wrong.items():
+            with pytest.raises(InputError) as caught:
+                measure(*pictures)
+            assert str(caught.value).startswith(f"{measure.__name__}: ") and words in str(caught.value)
+    assert not hasattr(METRICS["psnr_y"], "compute")  # the checked call is the only public one

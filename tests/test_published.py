@@ -311,3 +311,30 @@ def test_a_training_does_not_begin_with_the_weights_of_another_method(tmp_path):
     Start.read(start).notes(ours)
     with pytest.raises(InputError, match="'start.pth' holds EDSR-reference-LIIF, but EDSR-LIIF is to be trained"):
         Start.read(start).notes(other)
+
+
+@pytest.mark.parametrize("decoder", ["LIIF", "MetaSR", "reference-CiaoSR"])
+def test_the_studys_file_is_not_taken_for_the_authors(decoder, tmp_path):
+    weights = weights_without_name(decoder)
+    for some in (weights, {f"_orig_mod.{key}": value for key, value in weights.items()}):
+        path = study_file(tmp_path / "last.pth", some)
+        with pytest.raises(InputError, match="no file of the LIIF authors: .* Leave source out"):
+            load_model(path, source="liif")
+    shown = cli("test", "--weights", path, "--source", "liif", "--benchmark", tmp_path)
+    assert shown.returncode == 2 and "no file of the LIIF authors" in shown.stderr
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("decoder", ["LIIF", "MetaSR", "reference-CiaoSR"])
+def test_files_of_a_compiled_training_load_as_those_of_a_plain_one(decoder, prefix, tmp_path):
+    "The study's files with and without their optimiser, and the authors' saved again."
+    weights, image = weights_without_name(decoder), torch.rand(1, 3, 8, 9)
+    compiled = {prefix + key: value for key, value in weights.items()}
+    plain = load_model(study_file(tmp_path / "plain.pth", weights))
+    again = load_model(study_file(tmp_path / "compiled.pth", compiled))
+    assert again.describe() == plain.describe() and torch.equal(again.upscale(image, 2.5), plain.upscale(image, 2.5))
+    for name, some in (("plain", weights), ("compiled", compiled)):
+        torch.save({"model": some}, tmp_path / f"{name}.pth")
+    for source in ("reference", "liif")[: 2 - (decoder == "reference-CiaoSR")]:
+        plain, again = (load_model(tmp_path / f"{name}.pth", source=source) for name in ("plain", "compiled"))
+        assert again.describe() == plain.describe() and torch.equal(again.upscale(image, 2.5), plain.upscale(image, 2.5))

@@ -198,7 +198,7 @@ def blocks(photos, here, at_once):
             patch.setattr(RunFolder, "save", stop)
             assert cli(*words).returncode == 130
         told = cli("study", "--folder", "out", "--status", "--side", 2)
-        assert told.stdout.count("stopped") == 1 and "all     7     1        0        6" in told.stdout, told.stdout
+        assert told.stdout.count("stopped") == 1 and re.search(r"all +8 +2 +0 +6 ", told.stdout), told.stdout
         assert "with 2 side by side" in told.stdout
         done = cli("study", "--folder", "out")  # goes on
         assert done.returncode == 0 and "2 of 8 runs are done already" in done.stdout, done.stdout + done.stderr
@@ -264,7 +264,7 @@ def test_a_dry_run_says_what_is_left_and_starts_nothing(blocks, tmp_path):
     assert "7 runs to train" in done.stdout and "with 2 side by side" in done.stdout and "disk: " in done.stdout
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["estimates.json"]
     told = cli(*words, "--status")
-    assert "unknown" not in told.stdout and re.search(r"methods +4 +0 +0 +4 +0", told.stdout), told.stdout
+    assert "unknown" not in told.stdout and re.search(r"methods +5 +0 +0 +5 +0", told.stdout), told.stdout
     done = cli(*words_of(blocks / "data", blocks / "study.yaml", "--folder", blocks / "out", "--dry-run"))
     assert "0 runs to train" in done.stdout, done.stdout + done.stderr
 
@@ -459,3 +459,24 @@ def test_slurm_gives_the_rows_of_this_machine_though_a_run_was_killed_and_requeu
     assert requeued and 2 <= requeued[0] < 12, requeued
     pd.testing.assert_frame_equal(values(here), values(there))
     assert page.exists()
+
+
+def test_what_is_not_known_yet_is_not_zero_and_all_runs_are_counted(photos, tmp_path):
+    words = ["study", "--data", photos, "--benchmarks", photos, "--decoders", "LIIF", "--smoke", "--folder", tmp_path / "new"]
+    told = cli(*words, "--status")
+    assert told.returncode == 0, told.stderr
+    listed = sum(line.split()[1:2] == ["waiting"] for line in told.stdout.splitlines())
+    assert listed == 2 and re.search(rf"all +{listed} +0 +0 +{listed} +0", told.stdout), told.stdout
+    assert "left: not known yet" in told.stdout and "not known yet" in told.stdout.split("left:")[0]
+    assert not re.search(r"left: 0\.0|NaN", told.stdout)
+    assert cli(*words, "--dry-run").returncode == 0
+    told = cli(*words, "--status")
+    assert re.search(r"left: \d+\.\d minutes", told.stdout) and "not known" not in told.stdout
+
+
+def test_some_lengths_are_known():
+    from inr_assr.faces.standing import left_text
+
+    table = pd.DataFrame({"minutes left": [3.0], "of unknown length": [2]})
+    assert left_text(table, 2).startswith("left: at least 3.0 minutes one after another, 1.5 with 2 side by side; 2 runs are of unknown")
+    assert left_text(table.drop(columns="of unknown length"), 1) == "left: 3.0 minutes one after another"

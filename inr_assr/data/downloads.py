@@ -209,7 +209,8 @@ def check(
         for large_one, small_one in pairs:
             if large_one not in bad:
                 try:
-                    read_pair(large_one, small_one, scale)
+                    if note := read_pair(large_one, small_one, scale).note:
+                        tell(lr, note, small_one.name)
                 except InputError as error:
                     tell(lr, str(error), small_one.name)
     return pd.DataFrame(problems, columns=["folder", "file", "problem"])

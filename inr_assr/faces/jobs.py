@@ -174,7 +174,7 @@ def test_job(
     headline = PROFILES[profile].headline[found.kind]
     headline = headline if headline in names else names[0]
     before = (lambda facts: None) if out is None or again else measured_in(out, names)
-    rows, old = [], 0
+    rows, old, pair_notes = [], 0, []
 
     place = picture_places(save)
 
@@ -185,6 +185,7 @@ def test_job(
     with contextlib.closing(RowFile(out, again)) as keep, Progress(f"{method.run} on {found.name}", 1, "picture") as progress:
         for restored in evaluate(*options, have=have, **folders):
             rows.extend(restored.rows)
+            pair_notes += [restored.pair_note] * bool(restored.pair_note)
             progress.bar.total = progress.total = restored.total
             progress.to(restored.done, f"{restored.image} x{restored.scale}")
             if restored.picture is None and not restored.rows[0]["note"]:
@@ -200,6 +201,9 @@ def test_job(
         image, note = table[["image", "note"]].iloc[0]
         general = table["image"].nunique() > 1 and table["note"].nunique() == 1  # the same of every picture
         raise InputError(note if general or image in note else f"{image}: {note}")
+    if pair_notes:
+        rest = f" The same kind of note is due for {len(pair_notes) - 1} more LR files; 'inr-assr data check' names them."
+        print(f"note: {printable(pair_notes[0])}" + rest * (len(pair_notes) > 1))
     if old:
         print(f"{old} of {restored.total} pictures were measured before, in {out}")
     shown = means(table[table["metric"] == headline]).set_index("scale")

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['note', 'locked', 'noted', 'folders_of', 'pictures_of', 'state_of', 'spent', 'perform', 'places_of', 'logs_of',
-           'standing', 'kind_of', 'minutes', 'plan_of', 'foresee']
+           'standing', 'kind_of', 'minutes', 'left_text', 'plan_of', 'foresee']
 
 # %% ../../nbs/faces/8a_standing.ipynb #5d6dd560
 import dataclasses
 import functools
 import json
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -228,29 +229,41 @@ def _known(places: dict[str, tuple[Path, Job]], folder: Path) -> dict[str, float
 
 
 def minutes(settings: StudyRun) -> pd.DataFrame:  # block, runs, done, running, waiting, failed, minutes done, minutes left one after another
-    "Where each block stands, and all of it; a run of several blocks counts in each and once in all."
+    "Where each block stands, and all of it; a run of several blocks counts in each and once in all. NaN minutes left: not known yet."
     places, folder = places_of(settings), Path(settings.folder)
     known, lines = _known(places, folder), []
     blocks = [name for name in blocks_of(settings) if name]
     for block in [*blocks, "all"] if blocks else ["all"]:
         count, past, left, unknown = dict.fromkeys(("done", "running", "waiting", "failed", "other"), 0), 0.0, 0.0, 0
         for place, job in places.values():
-            if not job.train or (block != "all" and block not in job.blocks):
+            if block != "all" and block not in job.blocks:
                 continue
             facts = state_of(place, job)
             count[{"stopped": "waiting"}.get(facts["state"], facts["state"])] += 1
             before = facts.get("seconds", 0.0) if facts["state"] == "done" else spent(place)
             past += before
-            if facts["state"] in ("done", "other"):
+            if facts["state"] in ("done", "other") or not job.train:  # the time of tests is not counted
                 continue
             unknown += kind_of(job) not in known
             left += max(0.0, known.get(kind_of(job), 0.0) - before)
-        if not count["other"]:
-            del count["other"]
         line = {"block": block, "runs": sum(count.values()), **count, "minutes done": round(past / 60, 1)}
-        lines.append({**line, "minutes left": round(left / 60, 1), "of unknown length": unknown})
-    table = pd.DataFrame(lines).fillna(0)
+        left = math.nan if unknown and not left else round(left / 60, 1)
+        lines.append({**line, "minutes left": left, "of unknown length": unknown})
+    table = pd.DataFrame(lines)
+    table = table if table["other"].any() else table.drop(columns="other")
     return table if table["of unknown length"].any() else table.drop(columns="of unknown length")
+
+
+def left_text(table: pd.DataFrame, side: int) -> str:  # the table of `minutes`
+    "What is left of a study in one line."
+    left, unknown = table["minutes left"].iloc[-1], int(table.get("of unknown length", pd.Series([0])).iloc[-1])
+    ask = "--dry-run measures it"
+    if math.isnan(left):
+        return f"left: not known yet; {ask}"
+    several = f", {left / side:.1f} with {side} side by side" * (side > 1)
+    return f"left: {'at least ' * bool(unknown)}{left:.1f} minutes one after another{several}" + (
+        f"; {unknown} {'run is' if unknown == 1 else 'runs are'} of unknown length, {ask}" if unknown else ""
+    )
 
 # %% ../../nbs/faces/8a_standing.ipynb #53796225
 def plan_of(job: Job, seconds: float = 1.0) -> Plan:

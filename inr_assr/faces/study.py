@@ -56,16 +56,15 @@ from .commands import argument, command
 )
 def study(a) -> int:
     from inr_assr.faces.launch import study_by
-    from inr_assr.faces.standing import foresee, minutes, standing
+    from inr_assr.faces.standing import foresee, left_text, minutes, standing
 
     settings = settings_of(a)
     if a.status:
         print(standing(settings).to_string(index=False))
         print()
         table, side = minutes(settings), settings.side
-        print(table.to_string(index=False))
-        left = table["minutes left"].iloc[-1]
-        print(f"left: {left:.1f} minutes one after another{f', {left / side:.1f} with {side} side by side' * (side > 1)}")
+        print(table.to_string(index=False, na_rep="not known yet"))
+        print(left_text(table, side))
         return 0
     if a.dry_run:
         table, told = foresee(settings)

@@ -86,7 +86,7 @@ def compare(a) -> int:
     rows = read_rows(*a.rows)
     damage = rows.attrs["damage"]
     rows = distinguish_runs(rows, profiles=False)
-    table = comparison_table(rows, a.baseline, a.metric, **more)
+    table = comparison_table(rows, a.baseline, a.metric, narrow=a.format == "markdown", **more)
     put({"markdown": table.to_markdown, "html": table.to_html, "latex": table.to_latex}[a.format](), a.out)
     if a.out is None and a.format == "markdown":
         for place in places(rows, a.baseline, a.metric, **more):

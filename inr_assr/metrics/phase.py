@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..foundations.resampling import matlab_matrix
-from .contract import METRICS, Metric, grey_of
+from .contract import METRICS, Metric, grey_of, on_pictures
 from .structure import filtered, gaussian, gradient, likeness
 
 # %% ../../nbs/metrics/61_phase.ipynb #850a5b9c
@@ -98,6 +98,7 @@ def phase_congruency(
 IQ = ((0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
 
+@on_pictures
 def fsim(
     a: Tensor,  # (B, 3 or 1, H, W) in [0, 1]
     b: Tensor,  # the same
@@ -160,6 +161,7 @@ def saliency(
     return torch.where(empty, math.nan, by_matrices((smooth - low) / (high - low), *back))
 
 # %% ../../nbs/metrics/61_phase.ipynb #036b5034
+@on_pictures
 def sr_sim(
     a: Tensor,  # (B, 1, H, W) in [0, 1], at least 40 pixels on a side
     b: Tensor,  # the same

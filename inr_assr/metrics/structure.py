@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .contract import METRICS, Metric, grey_of, y_of
+from .contract import METRICS, Metric, grey_of, on_pictures, y_of
 
 # %% ../../nbs/metrics/60_structure.ipynb #703c1dd7
 def gaussian(
@@ -76,6 +76,7 @@ def ssim_maps(
     return likeness(mean_a, mean_b, C1) * contrast, contrast
 
 
+@on_pictures
 def ssim(
     a: Tensor,  # (B, C, H, W) in [0, 1], at least 11 pixels on a side
     b: Tensor,  # the same
@@ -101,6 +102,7 @@ def halved(picture: Tensor) -> Tensor:  # (B, C, ceil(H/2), ceil(W/2))
     return F.avg_pool2d(F.pad(picture, (0, w % 2, 0, h % 2), mode="replicate"), 2)
 
 
+@on_pictures
 def ms_ssim(
     a: Tensor,  # (B, C, H, W) in [0, 1], at least 176 pixels on a side
     b: Tensor,  # the same
@@ -146,6 +148,7 @@ def gradient_map(
     return likeness(*steep, 170)
 
 
+@on_pictures
 def gmsd(
     a: Tensor,  # (B, 1, H, W) in [0, 1]
     b: Tensor,  # the same
@@ -177,6 +180,7 @@ for row in (
 TINY = 1e-10  # a variance below it counts as none
 
 
+@on_pictures
 def vif(
     prediction: Tensor,  # (B, 1, H, W) in [0, 1], at least 41 pixels on a side
     target: Tensor,  # the same: the reference
@@ -218,6 +222,7 @@ for row in (
     METRICS.register(row.name)(row)
 
 # %% ../../nbs/metrics/60_structure.ipynb #0b438766
+@on_pictures
 def ssim_downsampled(
     a: Tensor,  # (B, C, H, W) in [0, 1]
     b: Tensor,  # the same

@@ -276,6 +276,10 @@ def read_published(
         spec, units = mmediting_spec(sized_weights(weights), source)
         policies = {"normalisation": units, **policies}
     elif weights := bare_weights(contents):
+        if code == "liif" and has_study_optimiser(contents):
+            raise InputError(
+                f"{source} is no file of the LIIF authors: it holds the optimiser of the study's reference code (Adam, from 4e-4). Leave source out."
+            )
         weights = sized_weights(uniform_weights(weights, source))
         spec = bare_spec(weights, source, code or ("reference" if has_study_optimiser(contents) else None))
     else:

@@ -216,6 +216,7 @@ class Restored:
     picture: Tensor | None  # (1, 3, H, W) in [0, 1]; None where there was nothing to restore, or it was done before
     done: int  # pictures so far
     total: int  # pictures in all
+    pair_note: str = ""  # how an LR file differs from what HR gives
 
 # %% ../../nbs/testing/66_evaluation.ipynb #c8c97c51
 def evaluate(
@@ -271,7 +272,8 @@ def evaluate(
                 "code": code_fingerprint(),
             }
             if earlier := have(facts):
-                yield Restored(earlier, names[path], facts["scale"], None, done, len(paths) * len(scales))
+                note = _pair_note(path, small[scale][path], scale[0], hr, lr) if files else ""
+                yield Restored(earlier, names[path], facts["scale"], None, done, len(paths) * len(scales), note)
                 continue
             try:
                 for picture in (hr, lr):
@@ -292,7 +294,7 @@ def evaluate(
             rows = _measure(measures, rules, found.kind, scale, picture, pair, image, facts["lr"])
             rows = [{**facts, **row, "seconds": seconds} for row in rows]
             picture = picture if picture.isfinite().all() else None  # there is none to show or to save
-            yield Restored(rows, names[path], facts["scale"], picture, done, len(paths) * len(scales))
+            yield Restored(rows, names[path], facts["scale"], picture, done, len(paths) * len(scales), pair.note)
 
 # %% ../../nbs/testing/66_evaluation.ipynb #8da94638
 def _measure(measures, rules, kind, scale, picture, pair, image, lr) -> list[dict]:
@@ -313,6 +315,14 @@ def _measure(measures, rules, kind, scale, picture, pair, image, lr) -> list[dic
             note = str(error)
         rows.append({"metric": measure.name, "value": value, "note": note})
     return rows
+
+
+def _pair_note(hr_path: Path, lr_path: Path, scale: float, hr, lr) -> str:
+    "What is to be said of a pair that was measured before."
+    try:
+        return read_pair(hr_path, lr_path, scale, hr, lr).note
+    except InputError as error:
+        return str(error)
 
 
 def _decoded(path: Path) -> np.ndarray | InputError:

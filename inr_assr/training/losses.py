@@ -17,7 +17,7 @@ from ..foundations.devices import constant
 from ..foundations.errors import InputError
 from ..foundations.registry import Registry
 from ..metrics.perceptual import Backbone, find_part, lacking, read_backbone
-from ..metrics.structure import ssim
+from ..metrics.structure import ssim_maps
 
 # %% ../../nbs/training/50_losses.ipynb #558c1177
 LOSSES = Registry("loss")
@@ -142,7 +142,8 @@ class SSIM(Loss):
     needs, smallest = "window", 11
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return 1 - ssim(prediction / 2 + 0.5, target / 2 + 0.5).mean()
+        a, b = ((picture / 2 + 0.5) * 255 for picture in (prediction, target))  # early ones lie where `ssim` refuses them
+        return 1 - ssim_maps(a, b)[0].mean((1, 2, 3)).mean()
 
 
 @LOSSES.register("frequency_l1")
