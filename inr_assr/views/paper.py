@@ -173,7 +173,10 @@ def paper_table(
     measure = METRICS[told["metric"].iloc[0]]
     digits = {column: DIGITS[measure.unit] for column in cells}
     marks = pd.DataFrame("", index=cells.index, columns=cells.columns)
+    apart = {(benchmark, f"x{scale}") for benchmark, scale, _ in told.attrs["apart"]}
     for column in cells.columns[:-1]:
+        if (column[0], column[2]) in apart or np.isinf(cells[column]).any():
+            continue
         for encoder in cells.index.get_level_values(0).unique():
             shown = cells.loc[[encoder], column].round(digits[column]).dropna()
             places = sorted(shown.unique(), reverse=measure.better == "higher")
@@ -263,6 +266,7 @@ def _caption(told: pd.DataFrame, copied: pd.DataFrame, profile: str) -> str:
         f"{name}, {measure.better} is better; {channels}; profile {profile}. Of each encoder, bold is the best and underlined the second of the printed values; - is not reported, or not under this protocol."
         + (f" {DAGGER} copied from: {sources}." if sources else "")
         + "".join(f" {row.benchmark}: {row.note}." for row in few.itertuples())
+        + "".join(f" {sentence}." for sentence in told.attrs["pictures"])
         + (f" {identical} identical pictures (infinite) are not in the means." if identical else "")
         + (f" {left_out} values left out: could not be measured." if left_out else "")
     )
