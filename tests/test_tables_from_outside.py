@@ -5,10 +5,13 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import cli
+from conftest import cli, shared
 
 from inr_assr.foundations.errors import InputError
+from inr_assr.models.model import build_model
+from inr_assr.testing.evaluation import Method, other_options
 from inr_assr.testing.results import KEY, means, read_rows, same_pictures
+from inr_assr.testing.statistics import compare
 from inr_assr.views.paper import paper_table
 from inr_assr.views.published import beside
 from inr_assr.views.tables import scale_table, score_table
@@ -115,3 +118,40 @@ def test_read_rows_is_what_tables_take(tmp_path):
     path = tmp_path / "r.csv"
     frame(rows_of("bicubic", BICUBIC)).assign(seed="").to_csv(path, index=False)
     assert len(read_rows(path)) == 4
+
+
+def test_only_the_published_model_is_called_by_its_name(tmp_path, weights):
+    "An untrained EDSR of one block is no EDSR-baseline, and its weights are not published."
+    method = Method.load(weights)
+    facts = method.facts()
+    assert facts["recipe"] == "unknown" and facts["options"].startswith("encoder.blocks=1 encoder.features=8 decoder.width=16")
+    rows = frame(rows_of("LIIF", BICUBIC, benchmark="Set5", **{name: facts[name] for name in ("encoder", "options", "recipe")}))
+    told = beside(rows.assign(decoder="LTE")).iloc[0]
+    assert np.isnan(told["published"]) and "encoder.blocks=1" in told["note"] and told["source"] == ""
+    markdown = paper_table(rows.assign(decoder="LTE")).markdown()
+    assert "EDSR (blocks=1, features=8)" in markdown and "EDSR-baseline" not in markdown
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"size": "baseline", "upsampling": None}, {"blocks": 16, "features": 64, "res_scale": 1.0}, {"mean_shift": False}],
+)
+def test_the_published_options_are_no_other_model(options):
+    assert other_options(build_model("EDSR", "LIIF", options, {"hidden": [256] * 4})) == ""
+
+
+@pytest.mark.parametrize("options", [{"size": "large"}, {"blocks": 17}, {"res_scale": 0.1}])
+def test_other_options_are_another_model(options):
+    assert other_options(build_model("EDSR", "LIIF", options)).startswith("encoder.")
+
+
+def test_the_authors_file_is_published():
+    facts = Method.load(shared("weights", "edsr-baseline-liif.pth")).facts()
+    assert (facts["recipe"], facts["options"]) == ("published", "")
+
+
+def test_two_models_are_not_one_method():
+    seeds = [rows_of(f"m{k}", BICUBIC, decoder="LIIF", encoder="EDSR", seed=k, options=text) for k, text in enumerate(("", "encoder.blocks=1"))]
+    rows = frame(rows_of("bicubic", {k: v + 1 for k, v in BICUBIC.items()}, seed=None), *seeds)
+    with pytest.raises(InputError, match="several models"):
+        compare(rows, "EDSR-LIIF", "bicubic", claim="methods")

@@ -25,6 +25,7 @@ COLUMNS = (
     "decoder",
     "recipe",
     "variant",
+    "options",  # of encoder and decoder, where they are not the published ones; empty: the published ones, or unknown
     "seed",
     "benchmark",
     "kind",

@@ -162,10 +162,12 @@ def paper_table(
     if len(twice):
         run, benchmark, scale = twice.iloc[0][["run", "benchmark", "scale"]]
         raise InputError(f"paper_table: {run!r} was measured twice on {benchmark} x{scale}; choose one tiling.")
-    told["encoder"] = [OURS.get(encoder, encoder) for encoder in told["encoder"]]
+    told["encoder"] = [_named(row.encoder, "encoder", row.options) for row in told.itertuples()]
     several = told.groupby(["encoder", "decoder"])["run"].nunique()
     told["method"] = [
-        f"{row.decoder} ({row.run})" if several[row.encoder, row.decoder] > 1 else row.decoder or row.run
+        f"{row.decoder} ({row.run})"
+        if several[row.encoder, row.decoder] > 1
+        else _named(row.decoder, "decoder", row.options) if row.decoder else row.run
         for row in told.itertuples()
     ]
     copied = _copied(told, profile, others)
@@ -188,6 +190,12 @@ def paper_table(
     return PaperTable(cells, marks, is_copied, digits, _caption(told, copied, profile))
 
 # %% ../../nbs/views/77_paper.ipynb #3485308e
+def _named(name: str, part: str, options: str) -> str:
+    "An encoder or decoder as papers call it; with its options where it is not the published one."
+    own = [text.removeprefix(f"{part}.") for text in str(options or "").split() if text.startswith(f"{part}.")]
+    return f"{name} ({', '.join(own)})" if own else OURS.get(name, name) if part == "encoder" else name
+
+
 def _copied(told: pd.DataFrame, profile: str, others: bool) -> pd.DataFrame:
     "Published values of the measured methods, and of others on their encoders, for the columns of the table."
     table, parts = published(), []

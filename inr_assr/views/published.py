@@ -95,6 +95,8 @@ def _foreign(row) -> str:
     if row.profile not in PROFILES:
         return f"profile {row.profile} is not known"
     rules, known = PROFILES[row.profile], row._asdict()
+    if isinstance(known.get("options"), str) and known["options"]:
+        return f"another model: {known['options']}"
     if row.profile_hash and row.profile_hash != rules.hash:
         return f"profile {row.profile} was changed"
     if isinstance(known.get("lr"), str) and known["lr"] and known["lr"] != rules.source(row.scale):
@@ -127,7 +129,7 @@ def _metric_at(metric: str, profile: str, benchmark: str) -> str:
 def beside(
     rows: pd.DataFrame,
     metric: str = "psnr",  # "psnr", "ssim": on the channel that the profile's tables print; or one metric: "psnr_y"
-) -> pd.DataFrame:  # run, encoder, decoder, benchmark, scale, profile, measured, pictures, published, difference, source, note, identical, left_out; `attrs["pictures"]`, `attrs["apart"]`: see `same_pictures`
+) -> pd.DataFrame:  # run, encoder, decoder, benchmark, scale, profile, measured, pictures, published, difference, source, note, identical, left_out, options; `attrs["pictures"]`, `attrs["apart"]`: see `same_pictures`
     "Every mean, and what was printed for it where the protocols are the same."
     keep, lines, rows = [], [], distinguish_runs(rows, profiles=False)
     for (benchmark, profile), part in rows.groupby(["benchmark", "profile"], sort=False):
@@ -161,7 +163,7 @@ def beside(
             {**row[["run", "encoder", "decoder", "benchmark", "scale", "profile", "metric"]]}
             | {"measured": mean.mean, "pictures": mean.pictures, "published": value, "difference": mean.mean - value}
             | {"source": fits["source"].iloc[0] if value == value else "", "note": note}
-            | {"identical": mean.identical, "left_out": mean.left_out}
+            | {"identical": mean.identical, "left_out": mean.left_out, "options": row.get("options", "")}
         )
     table = pd.DataFrame(lines)
     table.attrs |= {"pictures": said, "apart": [key[:3] for key in apart]}
