@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_METRICS', 'Method', 'other_options', 'fingerprint', 'pixels_fingerprint', 'commit', 'code_fingerprint',
-           'Restored', 'evaluate']
+           'Restored', 'evaluate', 'set_name']
 
 # %% ../../nbs/testing/66_evaluation.ipynb #326e473f
 import dataclasses
@@ -25,13 +25,14 @@ from torch import Tensor
 
 import inr_assr
 from .. import __version__
-from ..data.benchmarks import find_benchmark
+from ..data.benchmarks import BENCHMARKS, Benchmark, find_benchmark
 from ..data.pairs import make_pair, partners, picture_names, read_pair
 from ..data.pictures import find_pictures
 from ..foundations.coordinates import parse_scale, scale_name
 from ..foundations.errors import InputError
 from ..foundations.files import printable
 from ..foundations.images import read_picture, to_picture, to_tensor
+from ..foundations.registry import plain_name
 from ..foundations.resampling import pillow_matrix, pillow_passes, resize_pillow
 from ..foundations.tiling import Part
 from ..decoders.contract import DECODERS
@@ -41,6 +42,7 @@ from ..models.enlarge import enlarge_part, self_ensemble
 from ..models.model import ASSRModel
 from ..metrics.contract import METRICS
 from .profiles import PROFILES, Profile
+from .rows import say
 from .strategies import Strategy
 
 # %% ../../nbs/testing/66_evaluation.ipynb #28aaf6b3
@@ -93,6 +95,8 @@ class Method:
             return model.upscale(image, size=size, tiling=tiling, memory=memory)
 
         names, run = (facts.get("encoder", ""), facts.get("decoder", "")), run or model.name
+        if plain_name(run) == "bicubic":
+            raise InputError(f"run: {run!r} is the name of the baseline; give a run of {model.name} another.")
         if model.decoder.variant_of and names[1] not in run:
             run = f"{run} ({names[1]})"
         return cls(run, restore, *names, recipe, seed, device, model, memory, asked)
@@ -112,6 +116,10 @@ class Method:
         path, given = find_weights(weights), {key: value for key, value in policies.items() if value is not None}
         asked = {key: f"fold {value}" if key == "fold" else str(value) for key, value in given.items()}
         model, configuration = load_model(path, device, **policies), training_configuration(path)
+        for name, used in (("attention", model.decoder.context == "set"), ("padding", model.window > 1)):
+            if name in asked and not used:
+                del asked[name]
+                say(f"note: {name} is without effect on {model.name}.")
         if model.decoder.variant_of and configuration is None:
             asked = {"source": model.describe()["decoder"], **{key: value for key, value in asked.items() if key != "source"}}
         more = f" ({', '.join(asked.values())})" if asked else ""
@@ -277,11 +285,13 @@ def evaluate(
             raise InputError(f"{measure.name}: {reason}")
     method, folder = method.under(rules), Path(hr_folder) if hr_folder else found.hr_folder(root)
     scales = list(dict.fromkeys(parse_scale(scale) for scale in (scales or found.scales)))
+    if small := [scale_name(scale) for scale in scales if min(scale) < 1]:
+        raise InputError(f"scales: {', '.join(small)} would make pictures smaller; give scales from 1.")
     paths = find_pictures(folder, "HR")
     names = picture_names(paths)
     sources = {scale: _lr_source(found, root, rules, scale, hr_folder, lr_folder) for scale in scales}
     small = {scale: partners(folder, source, scale) if source else {} for scale, source in sources.items()}
-    about, done = {**method.facts(), "benchmark": printable(found.name), "kind": found.kind}, 0
+    about, done = {**method.facts(), "benchmark": printable(set_name(found)), "kind": found.kind}, 0
     for path in paths:
         hr = _decoded(path)
         for scale in scales:
@@ -346,6 +356,12 @@ def _measure(measures, rules, kind, scale, picture, pair, image, lr) -> list[dic
             note = str(error)
         rows.append({"metric": measure.name, "value": value, "note": note})
     return rows
+
+
+def set_name(found: Benchmark) -> str:
+    "A set's name in rows; a folder that is called as a known set is no such set: 'Set5 (folder)'."
+    other = found.name in BENCHMARKS and found != BENCHMARKS[found.name]
+    return f"{found.name} (folder)" if other else found.name
 
 
 def _decoded(path: Path) -> np.ndarray | InputError:

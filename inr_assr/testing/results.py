@@ -212,20 +212,23 @@ def distinguish_runs(
     "Runs under names that stand for one thing each: 'mine [weights 3fa9c01b]'. `InputError` where two pictures share a name. All that averages calls this."
     check_pixels(rows)
     numbered = rows.reset_index(drop=True)  # tables that were put together have labels twice
-    texts = numbered.reindex(columns=[*KEY, "code"]).astype(object).fillna("").astype(str)
+    texts = numbered.reindex(columns=[*KEY, "code", "decoder"]).astype(object).fillna("").astype(str)
+    network = texts["run"].eq("bicubic") & ~texts["decoder"].isin(["", "bicubic"])  # the name is the baseline's alone
+    texts.loc[network, "run"] = "bicubic [" + texts["decoder"] + "]"
     texts["known"] = np.where((texts["code"] != "") | (texts["hr_pixels"] != ""), "known", "")
-    suffix = pd.Series("", index=texts.index)
+    suffix, named = pd.Series("", index=texts.index), []  # a suffix says nothing that follows from what it says already
     for column, group, word in RULES:
         if column.startswith("profile") and not profiles:
             continue
-        several = texts.groupby(group)[column].transform("nunique") > 1
+        several = texts.groupby([*group, *(name for name in named if name not in group)])[column].transform("nunique") > 1
         if several.any():
+            named.append(column)
             chosen = texts["run"].isin(texts["run"][several])
             if column == "known":  # the others keep their name
                 chosen &= texts[column] == ""
             values = texts[column].where(texts[column] != "", "unknown" if column in ("known", "code") else "none")
             suffix[chosen] += ", " + values[chosen].map(word.format)
-    if (suffix == "").all():
+    if (suffix == "").all() and not network.any():
         return rows
     names = texts["run"].where(suffix == "", texts["run"] + " [" + suffix.str[2:] + "]")
     return rows.assign(run=names.to_numpy())
