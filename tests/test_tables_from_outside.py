@@ -256,7 +256,7 @@ def test_what_would_be_without_effect_is_refused(photos, words, said):
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and said in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("policy", [{"attention": "rows 8"}, {"padding": "mirror"}])
+@pytest.mark.parametrize("policy", [{"attention": "rows 8"}, {"padding": "reflect"}])
 def test_a_policy_without_effect_gives_no_name(weights, capsys, policy):
     (name,) = policy
     plain, asked = Method.load(weights), Method.load(weights, **policy)

@@ -284,7 +284,9 @@ def check_pixels(rows: pd.DataFrame) -> None:
         ("hr_pixels", ["benchmark", "image"], "HR"),
         ("lr_pixels", ["benchmark", "scale", "image"], "LR"),
     ):
-        known = rows[rows[column].fillna("") != ""] if column in rows else rows[:0]
+        if column not in rows:
+            continue
+        known = rows[rows[column].fillna("") != ""]
         several = known.groupby(group)[column].transform("nunique") > 1
         if several.any():
             chosen = known[several]

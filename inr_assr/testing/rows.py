@@ -217,7 +217,8 @@ def _unnamed(table: pd.DataFrame) -> np.ndarray:
     "Why rows of numbers cannot be used, where a name that every row has is empty, or `looks` is below 1."
     reasons = np.full(len(table), "", object)
     reasons[table["looks"] < 1] = "looks is less than 1"
-    reasons[table["profile_hash"].eq("") & table["code"].ne("")] = "profile_hash is empty"
+    if table["profile_hash"].ne("").any():  # not a file that never said it
+        reasons[table["profile_hash"].eq("") & table["code"].ne("")] = "profile_hash is empty"
     for name in LEAST[::-1]:
         if name != "value":
             reasons[table[name].str.strip() == ""] = f"{name} is empty"
