@@ -25,7 +25,7 @@ from ..foundations.errors import InputError, check_number
 from ..foundations.files import make_folder, path_from, printable, sha256_of
 from ..foundations.images import SUFFIXES, save_picture, to_picture, to_tensor
 from ..models.checkpoints import find_weights
-from ..testing.evaluation import DEFAULT_METRICS, Method, evaluate
+from ..testing.evaluation import DEFAULT_METRICS, Method, evaluate, set_name
 from ..metrics.contract import METRICS, metric_names
 from ..testing.profiles import PROFILES
 from ..testing.results import KEY, means, measured_in, mend_rows, results_file, scale_order, write_rows
@@ -170,6 +170,8 @@ def test_job(
         damage = mend_rows(out)
     if not folders.get("hr_folder") and (word := found.missing(root)):
         print(f"note: {printable(word)}")
+    if set_name(found) != found.name:
+        print(f"note: {printable(str(benchmark))!r} is a folder, not the known set; rows name it {set_name(found)!r}. For the set say {found.name} and where it lies.")
     names = usable(metric_names(metrics))  # fail before the work
     headline = PROFILES[profile].headline[found.kind]
     headline = headline if headline in names else names[0]

@@ -47,6 +47,9 @@ def values_of(rows: pd.DataFrame, column: str) -> str:
 def _of_one(rows: pd.DataFrame, name: str, claim: str) -> pd.DataFrame:  # runs x images; NaN: no such row
     "The values of one method or checkpoint; `InputError` where they cannot stand for it."
     runs = rows.drop_duplicates("run")
+    if claim == "methods" and "options" in runs and runs["options"].nunique() > 1:
+        kinds = ", ".join(str(text) or "those published" for text in runs["options"].unique())
+        raise InputError(f"options: the runs of {name!r} are several models, with options {kinds}; keep one.")
     seeds = pd.to_numeric(runs["seed"] if "seed" in runs else runs["run"].map(lambda _: None), errors="coerce")
     if claim == "methods" and is_trained(rows):
         if len(runs) == 1:

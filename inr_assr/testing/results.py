@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RULES', 'read_rows', 'results_file', 'write_rows', 'mend_rows', 'measured_in', 'scale_order', 'means', 'table_of',
-           'distinguish_runs', 'check_pixels']
+           'distinguish_runs', 'same_pictures', 'check_once', 'check_pixels']
 
 # %% ../../nbs/testing/67_results.ipynb #aa44c8be
 import re
@@ -212,32 +212,81 @@ def distinguish_runs(
     "Runs under names that stand for one thing each: 'mine [weights 3fa9c01b]'. `InputError` where two pictures share a name. All that averages calls this."
     check_pixels(rows)
     numbered = rows.reset_index(drop=True)  # tables that were put together have labels twice
-    texts = numbered.reindex(columns=[*KEY, "code"]).astype(object).fillna("").astype(str)
+    texts = numbered.reindex(columns=[*KEY, "code", "decoder"]).astype(object).fillna("").astype(str)
+    network = texts["run"].eq("bicubic") & ~texts["decoder"].isin(["", "bicubic"])  # the name is the baseline's alone
+    texts.loc[network, "run"] = "bicubic [" + texts["decoder"] + "]"
     texts["known"] = np.where((texts["code"] != "") | (texts["hr_pixels"] != ""), "known", "")
-    suffix = pd.Series("", index=texts.index)
+    suffix, named = pd.Series("", index=texts.index), []  # a suffix says nothing that follows from what it says already
     for column, group, word in RULES:
         if column.startswith("profile") and not profiles:
             continue
-        several = texts.groupby(group)[column].transform("nunique") > 1
+        several = texts.groupby([*group, *(name for name in named if name not in group)])[column].transform("nunique") > 1
         if several.any():
+            named.append(column)
             chosen = texts["run"].isin(texts["run"][several])
             if column == "known":  # the others keep their name
                 chosen &= texts[column] == ""
             values = texts[column].where(texts[column] != "", "unknown" if column in ("known", "code") else "none")
             suffix[chosen] += ", " + values[chosen].map(word.format)
-    if (suffix == "").all():
+    if (suffix == "").all() and not network.any():
         return rows
     names = texts["run"].where(suffix == "", texts["run"] + " [" + suffix.str[2:] + "]")
     return rows.assign(run=names.to_numpy())
 
 
+def same_pictures(
+    rows: pd.DataFrame,  # runs by names that stand for one thing each, see `distinguish_runs`
+    column: tuple[str, ...] = ("benchmark", "scale", "metric"),  # means of rows that agree in these stand side by side
+) -> tuple[pd.DataFrame, list[str], set[tuple]]:  # rows that may be compared, what to say of them, columns that may not
+    "Where runs have finite values for different pictures, those of the common ones; where there are none, all, and the column is named."
+    numbered = rows.reset_index(drop=True)  # tables that were put together have labels twice
+    finite = np.isfinite(pd.to_numeric(numbered["value"]).astype(float))
+    outside, apart, places = np.zeros(len(rows), bool), set(), {}
+    several = rows["metric"].nunique() > 1
+    for key, part in numbered.groupby(list(column), sort=False):
+        valued = part[finite[part.index]]
+        sets = valued.groupby("run", sort=False)["image"].agg(set)
+        common = set.intersection(*sets) if len(sets) else set()
+        if all(pictures == common for pictures in sets):
+            continue
+        if common:
+            outside[valued.index[~valued["image"].isin(common)]] = True
+            text = f"{len(common)} of {part['image'].nunique()} pictures, those that all runs have"
+        else:
+            apart.add(key)
+            counts = "; ".join(f"{run}: {len(pictures)} pictures" for run, pictures in sets.items())
+            text = f"no picture in common, so the means do not compare ({counts})"
+        metric = f" {part['metric'].iloc[0]}" if several else ""
+        places.setdefault((part["benchmark"].iloc[0], metric, text), []).append(f"x{part['scale'].iloc[0]}")
+    said = [f"{where} {', '.join(dict.fromkeys(scales))}{metric}: {text}" for (where, metric, text), scales in places.items()]
+    return rows[~outside], said, apart
+
+
+def check_once(rows: pd.DataFrame) -> None:
+    "`InputError` where one measurement stands there twice: a mean over both would count its picture twice."
+    value = pd.to_numeric(rows["value"]).astype(float).reset_index(drop=True)
+    texts = rows.reset_index(drop=True).reindex(columns=[*KEY, "code"]).astype(object).fillna("").astype(str)
+    twice = texts[value.notna()]
+    twice = twice[twice.duplicated(keep=False)]
+    if len(twice):
+        first = twice.iloc[0]
+        values = " and ".join(f"{value[i]:.10g}" for i in twice.index[(twice == first).all(axis=1)][:2])
+        raise InputError(
+            f"results: {first['benchmark']} x{first['scale']}: {first['run']!r} has picture {first['image']!r} twice, as {values} ({first['metric']}); "
+            f"{int(twice.duplicated().sum())} rows stand for what others measured. Keep one of each; inr-assr test --again replaces rows of the same names."
+        )
+
+
 def check_pixels(rows: pd.DataFrame) -> None:
-    "`InputError` where rows of one benchmark and picture name are of different pixels."
+    "`InputError` where rows of one benchmark and picture name are of different pixels, or one measurement has two rows."
+    check_once(rows)
     for column, group, what in (
         ("hr_pixels", ["benchmark", "image"], "HR"),
         ("lr_pixels", ["benchmark", "scale", "image"], "LR"),
     ):
-        known = rows[rows[column].fillna("") != ""] if column in rows else rows[:0]
+        if column not in rows:
+            continue
+        known = rows[rows[column].fillna("") != ""]
         several = known.groupby(group)[column].transform("nunique") > 1
         if several.any():
             chosen = known[several]

@@ -98,6 +98,7 @@ class Place:
     methods: list[str]  # the baseline first
     comparisons: list[Comparison]
     left_out: str  # "" or how many pictures, and why
+    skipped: tuple[str, ...] = ()  # places of the rows where nothing can be compared, and why
 
     def between(self, a: str, b: str) -> Comparison:
         "A against B."
@@ -142,34 +143,43 @@ def places(
             rows = rows[rows[column] == value]
     if profile := more.get("profile"):
         rows = rows[(rows["profile"] == profile) | (rows["profile_hash"] == profile)]
-    kept, sets = [], {}
+    protocols = [" ".join(kind) for kind in rows[["profile", "profile_hash"]].drop_duplicates().astype(str).to_numpy()]
+    if len(protocols) > 1:
+        raise InputError(f"profile: the rows hold several: {', '.join(protocols)}; name one by its name or code (--profile).")
+    kept, sets, refused = [], {}, []
     for where in dict.fromkeys(rows["benchmark"]):
         for size in scale_order(rows[rows["benchmark"] == where]["scale"]):
             part = rows[(rows["benchmark"] == where) & (rows["scale"] == size)]
-            names = list((part["run"] if more.get("claim") == "checkpoints" else method_names(part)).unique())
-            check_choice(f"baseline on {where} x{size}", baseline, names)
-            if len(names) == 1:
-                raise InputError(
-                    f"table: {baseline!r} stands alone on {where} x{size}; there is nothing to compare it to."
-                )
-            finite = part[np.isfinite(pd.to_numeric(part["value"], errors="coerce").astype(float))]
-            everywhere = finite.groupby("image")["run"].nunique() == part["run"].nunique()
-            common, total = everywhere.index[everywhere], part["image"].nunique()
-            broken = part[~part.index.isin(finite.index)]["image"].nunique()
-            lost = (
-                f"{total - len(common)} of {total} pictures left out ({broken} without a finite value)"
-                if len(common) < total
-                else ""
-            )
-            sets[where, size] = ([baseline, *(name for name in names if name != baseline)], lost)
-            kept.append(part[part["image"].isin(common)])
-            if not len(common):
-                raise InputError(f"table: no picture of {where} x{size} has a finite {metric} from every run.")
-    found = all_comparisons(pd.concat(kept), None, metric, **more)
+            try:
+                part, names, lost = _comparable(part, baseline, metric, f"{where} x{size}", more.get("claim"))
+            except InputError as error:  # one run may have places that the others lack
+                refused.append(error)
+                continue
+            sets[where, size] = (names, lost)
+            kept.append(part)
+    if not kept:
+        raise refused[0]
+    found, skipped = all_comparisons(pd.concat(kept), None, metric, **more), tuple(map(str, refused))
     return [
-        Place(f"{where} x{size}", names, [c for c in found if (c.benchmark, c.scale) == (where, size)], lost)
+        Place(f"{where} x{size}", names, [c for c in found if (c.benchmark, c.scale) == (where, size)], lost, skipped)
         for (where, size), (names, lost) in sets.items()
     ]
+
+
+def _comparable(part: pd.DataFrame, baseline: str, metric: str, place: str, claim: str | None) -> tuple[pd.DataFrame, list[str], str]:
+    "The rows of one place on the pictures that all runs have, its methods with the baseline first, and what is left out."
+    names = list((part["run"] if claim == "checkpoints" else method_names(part)).unique())
+    check_choice(f"baseline on {place}", baseline, names)
+    if len(names) == 1:
+        raise InputError(f"table: {baseline!r} stands alone on {place}; there is nothing to compare it to.")
+    finite = part[np.isfinite(pd.to_numeric(part["value"], errors="coerce").astype(float))]
+    everywhere = finite.groupby("image")["run"].nunique() == part["run"].nunique()
+    common, total = everywhere.index[everywhere], part["image"].nunique()
+    if not len(common):
+        raise InputError(f"table: no picture of {place} has a finite {metric} from every run.")
+    broken = part[~part.index.isin(finite.index)]["image"].nunique()
+    lost = f"{total - len(common)} of {total} pictures left out ({broken} without a finite value)" if len(common) < total else ""
+    return part[part["image"].isin(common)], [baseline, *(name for name in names if name != baseline)], lost
 
 # %% ../../nbs/views/73_comparison.ipynb #d73b68a8
 SEEDS = (
@@ -310,6 +320,7 @@ def caption_of(
         ]
     text += seed_caption([place.between(name, baseline) for place in found for name in place.methods[1:]])
     text += [f"{place.name}: {place.left_out}." for place in found if place.left_out]
+    text += [f"Skipped: {reason}" for reason in found[0].skipped]
     if one.claim == "checkpoints" and any(c.trained for place in found for c in place.comparisons):
         text += ["Single checkpoints: nothing is said about methods, another seed can turn a difference."]
     return " ".join(text)

@@ -162,10 +162,12 @@ def paper_table(
     if len(twice):
         run, benchmark, scale = twice.iloc[0][["run", "benchmark", "scale"]]
         raise InputError(f"paper_table: {run!r} was measured twice on {benchmark} x{scale}; choose one tiling.")
-    told["encoder"] = [OURS.get(encoder, encoder) for encoder in told["encoder"]]
+    told["encoder"] = [_named(row.encoder, "encoder", row.options) for row in told.itertuples()]
     several = told.groupby(["encoder", "decoder"])["run"].nunique()
     told["method"] = [
-        f"{row.decoder} ({row.run})" if several[row.encoder, row.decoder] > 1 else row.decoder or row.run
+        f"{row.decoder} ({row.run})"
+        if several[row.encoder, row.decoder] > 1
+        else _named(row.decoder, "decoder", row.options) if row.decoder else row.run
         for row in told.itertuples()
     ]
     copied = _copied(told, profile, others)
@@ -173,7 +175,10 @@ def paper_table(
     measure = METRICS[told["metric"].iloc[0]]
     digits = {column: DIGITS[measure.unit] for column in cells}
     marks = pd.DataFrame("", index=cells.index, columns=cells.columns)
+    apart = {(benchmark, f"x{scale}") for benchmark, scale, _ in told.attrs["apart"]}
     for column in cells.columns[:-1]:
+        if (column[0], column[2]) in apart or np.isinf(cells[column]).any():
+            continue
         for encoder in cells.index.get_level_values(0).unique():
             shown = cells.loc[[encoder], column].round(digits[column]).dropna()
             places = sorted(shown.unique(), reverse=measure.better == "higher")
@@ -185,6 +190,12 @@ def paper_table(
     return PaperTable(cells, marks, is_copied, digits, _caption(told, copied, profile))
 
 # %% ../../nbs/views/77_paper.ipynb #3485308e
+def _named(name: str, part: str, options: str) -> str:
+    "An encoder or decoder as papers call it; with its options where it is not the published one."
+    own = [text.removeprefix(f"{part}.") for text in str(options or "").split() if text.startswith(f"{part}.")]
+    return f"{name} ({', '.join(own)})" if own else OURS.get(name, name) if part == "encoder" else name
+
+
 def _copied(told: pd.DataFrame, profile: str, others: bool) -> pd.DataFrame:
     "Published values of the measured methods, and of others on their encoders, for the columns of the table."
     table, parts = published(), []
@@ -263,6 +274,7 @@ def _caption(told: pd.DataFrame, copied: pd.DataFrame, profile: str) -> str:
         f"{name}, {measure.better} is better; {channels}; profile {profile}. Of each encoder, bold is the best and underlined the second of the printed values; - is not reported, or not under this protocol."
         + (f" {DAGGER} copied from: {sources}." if sources else "")
         + "".join(f" {row.benchmark}: {row.note}." for row in few.itertuples())
+        + "".join(f" {sentence}." for sentence in told.attrs["pictures"])
         + (f" {identical} identical pictures (infinite) are not in the means." if identical else "")
         + (f" {left_out} values left out: could not be measured." if left_out else "")
     )

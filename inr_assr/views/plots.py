@@ -21,7 +21,7 @@ from PIL import Image
 from ..foundations.errors import InputError
 from ..foundations.files import printable
 from ..metrics.contract import METRICS
-from ..testing.results import distinguish_runs, means, scale_order, table_of
+from ..testing.results import distinguish_runs, means, same_pictures, scale_order, table_of
 
 # %% ../../nbs/views/70_plots.ipynb #da563f0e
 class Chart(Figure):
@@ -100,8 +100,10 @@ def curves(
     chosen = chosen[(chosen["benchmark"] == benchmark) & ~chosen["scale"].str.contains("x")]
     if chosen.empty:
         raise InputError(f"curves: no rows of {metric} on {benchmark or 'any benchmark'} at equal scales.")
-    chosen = distinguish_runs(chosen)
+    chosen, said, apart = same_pictures(distinguish_runs(chosen))
     table = table_of(means(chosen), "scale").T
+    over = f"mean of {chosen['image'].nunique()} pictures" if not said else "mean of the pictures that all runs have"
+    over = f"{over}, or, at {', '.join(f'x{scale}' for _, scale, _ in apart)}, of other pictures each" if apart else over
     table = table.loc[scale_order(table.index)]
     scales, colours = [float(s) for s in table.index], colours_of([*chosen["run"], *rows["run"]])
     with matplotlib.rc_context(STYLE):
@@ -110,10 +112,10 @@ def curves(
         for run in table:
             above[0].plot(scales, table[run], "o-", color=colours[run], label=run, markersize=4)
             if baseline in table:
-                above[1].plot(scales, table[run] - table[baseline], "o-", color=colours[run], markersize=4)
+                above[1].plot(scales, (table[run] - table[baseline]).where(~table.index.isin([scale for _, scale, _ in apart])), "o-", color=colours[run], markersize=4)
         above[0].set_ylabel(label_of(metric))
         above[0].legend(above[0].lines, list(table), frameon=False)  # by name: labels that begin with _ would be left out
-        above[0].set_title(f"{benchmark}, mean of {chosen['image'].nunique()} pictures", loc="left")
+        above[0].set_title(f"{benchmark}, {over}", loc="left")
         if baseline in table:
             above[1].set_ylabel(f"minus {baseline}")
         above[-1].set_xlabel("scale")

@@ -19,7 +19,7 @@ from ..foundations.errors import InputError, near
 from ..foundations.registry import plain_name
 from ..metrics.contract import METRICS
 from ..testing.profiles import PROFILES
-from ..testing.results import distinguish_runs, means
+from ..testing.results import distinguish_runs, means, same_pictures
 
 # %% ../../nbs/views/75_published.ipynb #90c9ac1e
 SAME_AS = (  # part of the source, beginning of the decoder, part of the variant, benchmarks, scales -> profiles
@@ -95,6 +95,8 @@ def _foreign(row) -> str:
     if row.profile not in PROFILES:
         return f"profile {row.profile} is not known"
     rules, known = PROFILES[row.profile], row._asdict()
+    if isinstance(known.get("options"), str) and known["options"]:
+        return f"another model: {known['options']}"
     if row.profile_hash and row.profile_hash != rules.hash:
         return f"profile {row.profile} was changed"
     if isinstance(known.get("lr"), str) and known["lr"] and known["lr"] != rules.source(row.scale):
@@ -127,7 +129,7 @@ def _metric_at(metric: str, profile: str, benchmark: str) -> str:
 def beside(
     rows: pd.DataFrame,
     metric: str = "psnr",  # "psnr", "ssim": on the channel that the profile's tables print; or one metric: "psnr_y"
-) -> pd.DataFrame:  # run, encoder, decoder, benchmark, scale, profile, measured, pictures, published, difference, source, note, identical, left_out
+) -> pd.DataFrame:  # run, encoder, decoder, benchmark, scale, profile, measured, pictures, published, difference, source, note, identical, left_out, options; `attrs["pictures"]`, `attrs["apart"]`: see `same_pictures`
     "Every mean, and what was printed for it where the protocols are the same."
     keep, lines, rows = [], [], distinguish_runs(rows, profiles=False)
     for (benchmark, profile), part in rows.groupby(["benchmark", "profile"], sort=False):
@@ -135,6 +137,7 @@ def beside(
     chosen = pd.concat(keep) if keep else rows
     if chosen.empty:
         raise InputError(f"published: no rows of {metric}. There are: {', '.join(rows['metric'].unique())}.")
+    chosen, said, apart = same_pictures(chosen, ("benchmark", "scale", "profile", "profile_hash", "metric"))
     same = ["run", "benchmark", "scale", "profile", "profile_hash", "tiling", "metric"]
     first = {tuple(row[same]): row for _, row in chosen.drop_duplicates(same).iterrows()}
     table = published()
@@ -160,6 +163,8 @@ def beside(
             {**row[["run", "encoder", "decoder", "benchmark", "scale", "profile", "metric"]]}
             | {"measured": mean.mean, "pictures": mean.pictures, "published": value, "difference": mean.mean - value}
             | {"source": fits["source"].iloc[0] if value == value else "", "note": note}
-            | {"identical": mean.identical, "left_out": mean.left_out}
+            | {"identical": mean.identical, "left_out": mean.left_out, "options": row.get("options", "")}
         )
-    return pd.DataFrame(lines)
+    table = pd.DataFrame(lines)
+    table.attrs |= {"pictures": said, "apart": [key[:3] for key in apart]}
+    return table

@@ -16,7 +16,7 @@ from pandas.io.formats.style import Styler
 from ..foundations.errors import InputError
 from ..foundations.files import printable
 from ..metrics.contract import METRICS
-from ..testing.results import distinguish_runs, means, scale_order, table_of
+from ..testing.results import distinguish_runs, means, same_pictures, scale_order, table_of
 from .plots import label_of
 
 # %% ../../nbs/views/71_tables.ipynb #d2bef926
@@ -55,8 +55,10 @@ DIGITS = {"dB": 2, "": 4}  # decimals that papers print, by unit
 
 
 def _mark(column: pd.Series, better: str, digits: int) -> list[str]:
-    "Bold for the best, underline for the second; values that print the same share their place."
+    "Bold for the best, underline for the second; values that print the same share their place. No place where one is infinite."
     shown = column.round(digits)
+    if np.isinf(shown).any():
+        return [""] * len(shown)
     places = sorted(shown.dropna().unique(), reverse=better == "higher")
     styles = {
         place: style for place, style in zip(places, ("font-weight: bold", "text-decoration: underline"), strict=False)
@@ -78,10 +80,11 @@ def score_table(
     chosen = chosen[chosen["benchmark"] == (benchmark or (names[0] if names else ""))]
     if chosen.empty:
         raise InputError(f"table: no rows of {metric} on {benchmark or 'any benchmark'}.")
-    chosen = distinguish_runs(chosen)
+    chosen, said, apart = same_pictures(distinguish_runs(chosen))
     averages = means(chosen)
     table = table_of(averages, "scale")
     table = table[scale_order(table.columns)]
+    alone = {f"x{scale}" for _, scale, _ in apart}
     table.columns = [f"x{s}" for s in table.columns]
     table.columns.name = table.index.name = None
     arrow = "higher is better" if known.better == "higher" else "lower is better"
@@ -89,10 +92,10 @@ def score_table(
         f"{p} {h}" for p, h in chosen[["profile", "profile_hash"]].drop_duplicates().itertuples(index=False)
     )
     left, identical = int(averages["left_out"].sum()), int(averages["identical"].sum())
-    caption = f"{chosen['benchmark'].iloc[0]}: {label_of(metric)}, {arrow}; mean of {chosen['image'].nunique()} pictures; profile {protocol}"
+    caption = f"{chosen['benchmark'].iloc[0]}: {label_of(metric)}, {arrow}; {_over(chosen, said)}; profile {protocol}"
     caption += f"; {identical} identical pictures (infinite) are not in the means" if identical else ""
     caption += f"; {left} values left out: could not be measured" if left else ""
-    return _styled(table, caption, {column: (known.better, DIGITS[known.unit]) for column in table})
+    return _styled(table, caption, {column: ("" if column in alone else known.better, DIGITS[known.unit]) for column in table})
 
 # %% ../../nbs/views/71_tables.ipynb #e84df093
 def scale_table(
@@ -106,19 +109,27 @@ def scale_table(
         raise InputError(f"table: no rows at scale {scale}. There are: {', '.join(scale_order(rows['scale']))}.")
     if len(names := list(chosen["benchmark"].unique())) > 1:
         raise InputError(f"table: the rows hold several benchmarks; give those of one of {', '.join(names)}.")
-    chosen = distinguish_runs(chosen)
-    averages = means(chosen)
+    chosen, said, apart = same_pictures(distinguish_runs(chosen))
+    averages, alone = means(chosen), {metric for _, _, metric in apart}
     table = table_of(averages, "metric")
     table.columns.name = table.index.name = None
-    marks = {label_of(m): (METRICS[m].better, DIGITS[METRICS[m].unit]) for m in table}
+    marks = {label_of(m): ("" if m in alone else METRICS[m].better, DIGITS[METRICS[m].unit]) for m in table}
     first = table.columns[0]
-    gain = table[first] - table[first].get(baseline, np.nan) if baseline in table.index else None
+    gain = None
+    if baseline in table.index:
+        gain = table[first] - (np.nan if first in alone else table[first].get(baseline, np.nan))
+        gain = gain.where(np.isfinite(gain))
     table.columns = [label_of(m) for m in table]
     if gain is not None:
         table.insert(1, f"minus {baseline}", gain)
     table["seconds a picture"] = averages.groupby("run", sort=False)["seconds"].mean()
     signed = {f"minus {baseline}": "{:+.2f}", "seconds a picture": "{:.2f}"}
-    return _styled(table, f"x{scale}: mean of {chosen['image'].nunique()} pictures", marks, signed)
+    return _styled(table, f"x{scale}: {_over(chosen, said)}", marks, signed)
+
+
+def _over(chosen: pd.DataFrame, said: list[str]) -> str:
+    "Over which pictures the means of a table are."
+    return f"means over {'; '.join(said)}" if said else f"mean of {chosen['image'].nunique()} pictures"
 
 
 def _styled(
@@ -129,5 +140,6 @@ def _styled(
     style.format_index(html_text, axis=0).format_index(html_text, axis=1).set_caption(html_text(caption))
     style.words = caption
     for column, (better, digits) in marks.items():
-        style = style.apply(_mark, subset=[column], better=better, digits=digits)
+        if better:  # else the column's means are over different pictures
+            style = style.apply(_mark, subset=[column], better=better, digits=digits)
     return style.set_uuid("t")
