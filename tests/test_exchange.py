@@ -39,7 +39,7 @@ def test_folder_round_trip(tmp_path):
 
 
 def test_card_says_what_the_checkpoint_knows(tmp_path):
-    recipe = {"kind": "Simple", "iterations": 100, "epochs": 5, "batch": 8}
+    recipe = {"name": "TrainSimple", "kind": "Simple", "iterations": 100, "epochs": 5, "batch": 8}
     facts = {"configuration": {"recipe": recipe, "seed": 3, "data": "ab12", "validation": "cd34"}, "epoch": 5}
     facts["records"] = [{"epoch": n + 1, "seconds": 720.0} for n in range(5)]
     values = [{"benchmark": "Set5", "scale": "2", "psnr_y": 37.123, "bicubic": 33.66}]

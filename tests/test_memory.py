@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import cli
+from conftest import cli, cli_process
 from inr_assr import build_model
 from inr_assr.decoders.contract import DECODERS
 from inr_assr.foundations.images import picture_size, read_picture, save_picture
@@ -101,10 +101,10 @@ def test_formats_that_need_the_whole_result_are_counted(tmp_path):
     small_model(tmp_path / "w.pth")
     save_picture(gradients(100, 150), tmp_path / "in.png")
     words = ["upscale", tmp_path / "in.png", "--weights", tmp_path / "w.pth", "--scale", 20]
-    refused = cli(*words, "-o", tmp_path / "out.png", "--memory", "100MB")
+    refused = cli_process(*words, "-o", tmp_path / "out.png", "--memory", "100MB")
     named = least(refused.stderr) + 15
     for name in ("out.jpg", "out.webp"):  # 6 million pixels: 36 and 240 MB more
-        refused = cli(*words, "-o", tmp_path / name, "--memory", f"{named}MB")
+        refused = cli_process(*words, "-o", tmp_path / name, "--memory", f"{named}MB")
         assert refused.returncode == 2 and least(refused.stderr) > named
         assert "it fits: give an output that ends in .png." in refused.stderr
     assert [path.name for path in tmp_path.glob("*out*")] == []

@@ -379,7 +379,8 @@ def main(words: list[str] | None = None) -> int:
     try:
         try:
             a = parse(sys.argv[1:] if words is None else words)
-            name, code = a.command, a.run(a)
+            name = a.command
+            code = a.run(a)
         except SystemExit as ended:  # --help, or a wrong command line
             code = ended.code
             if words is not None:

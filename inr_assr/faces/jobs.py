@@ -18,14 +18,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ..data.benchmarks import find_benchmark
+from ..data.benchmarks import find_benchmark, set_name
 from ..data.pictures import PictureStore
 from ..foundations.coordinates import scale_name
 from ..foundations.errors import InputError, check_number
 from ..foundations.files import make_folder, path_from, printable, sha256_of
 from ..foundations.images import SUFFIXES, save_picture, to_picture, to_tensor
 from ..models.checkpoints import find_weights
-from ..testing.evaluation import DEFAULT_METRICS, Method, evaluate, set_name
+from ..testing.evaluation import DEFAULT_METRICS, Method, evaluate
 from ..metrics.contract import METRICS, metric_names
 from ..testing.profiles import PROFILES
 from ..testing.results import KEY, means, measured_in, mend_rows, results_file, scale_order, write_rows

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['nearest_after', 'parse_scale', 'scale_name', 'target_size', 'pixel_centres', 'Near', 'near_pixels', 'nearest_pixel',
-           'top_left_pixel', 'pixels_around', 'computed_once', 'Corners', 'Queries', 'CellPolicy']
+           'top_left_pixel', 'pixels_around', 'Corners', 'Queries']
 
 # %% ../../nbs/foundations/03_coordinates.ipynb #b3509c68
 import functools
@@ -16,9 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .cells import CellPolicy  # noqa: F401 for those who have it from here
 from .devices import alike, constant, on_device, on_host
 from .errors import InputError, check_choice, check_number
-from .layers import is_traced
+from .layers import computed_once, is_traced
 
 # %% ../../nbs/foundations/03_coordinates.ipynb #905caf04
 def parse_scale(
@@ -144,23 +145,6 @@ def pixels_around(
     return Near(index, offset, torch.full_like(offset, 1 / side))
 
 # %% ../../nbs/foundations/03_coordinates.ipynb #0568b87b
-class computed_once:
-    "`functools.cached_property` without its lock, which `torch.compile` cannot see through."
-
-    def __init__(self, function: Callable):
-        self.function, self.__doc__ = function, function.__doc__
-
-    def __set_name__(self, owner: type, name: str):
-        self.name = name
-
-    def __get__(self, instance, owner: type | None = None):
-        if instance is None:
-            return self
-        value = self.function(instance)
-        object.__setattr__(instance, self.name, value)
-        return value
-
-
 class Corners:
     """The K LR pixels near each of Q queries: those of the rows times those of the columns (K = 4, or 1, ...). On a grid both
     stay apart until asked for. The first dimension is 1 where all pictures of a batch share them."""
@@ -427,27 +411,3 @@ class Queries:
 def _narrow(device) -> bool:
     "Does this device lack float64?"
     return torch.device(device or "cpu").type == "mps"
-
-# %% ../../nbs/foundations/03_coordinates.ipynb #65f4a44c
-@dataclass(frozen=True)
-class CellPolicy:
-    "What happens to cells smaller than those of training."
-
-    kind: str = "none"  # "none" or "clip"
-    scale_max: float = 4.0  # for "clip": the largest scale of training
-
-    def __post_init__(self):
-        check_choice("cell policy", self.kind, ["none", "clip"])
-        check_number("scale_max", self.scale_max, 0, above=True)
-
-    @classmethod
-    def read(cls, text: str) -> "CellPolicy":
-        "'none', 'clip' (at x4) or 'clip 6'."
-        kind, _, scale = text.strip().replace(":", " ").partition(" ")
-        return cls(kind, check_number("scale_max", scale, 0, above=True) if scale else 4.0)
-
-    def __call__(self, queries: Queries) -> Queries:
-        return queries.clipped(self.scale_max) if self.kind == "clip" else queries
-
-    def __str__(self) -> str:
-        return self.kind if self.kind == "none" else f"clip at x{self.scale_max:g}"

@@ -82,7 +82,9 @@ class ASSRModel(nn.Module):
     @property
     def weight(self) -> Tensor:
         "One weight, for device and number format; in a replica of `DataParallel`, which has no parameters, too."
-        return next(part.weight for part in self.encoder.modules() if isinstance(getattr(part, "weight", None), Tensor))
+        parts = (getattr(part, "weight", None) for part in self.encoder.modules())
+        found = next((weight for weight in parts if isinstance(weight, Tensor)), None)
+        return next(self.parameters()) if found is None else found
 
     def sets(self, rows: range) -> list[range]:
         "Which rows of the target attend over each other, for a decoder of context 'set'; all rows for others."

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..foundations.coordinates import Queries
 from ..foundations.errors import InputError
-from ..foundations.files import write_whole
+from ..foundations.files import open_whole
 from .model import ASSRModel
 
 # %% ../../nbs/models/4c_onnxexport.ipynb #edd17fdd
@@ -85,8 +85,8 @@ def export_onnx(
     fixed = [value.name for value in program.model.graph.inputs[:2] if sum(isinstance(n, int) for n in value.shape) != 1]
     if fixed:
         raise InputError(f"export: {model.name} cannot be an ONNX program for pictures of any size: {', '.join(fixed)} would be of one size.")
-    with write_whole(path) as temporary:
-        program.save(temporary, external_data=False)
+    with open_whole(path) as file:
+        file.write(program.model_proto.SerializeToString())
     return Path(path)
 
 

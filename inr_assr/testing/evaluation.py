@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_METRICS', 'Method', 'other_options', 'fingerprint', 'pixels_fingerprint', 'commit', 'code_fingerprint',
-           'Restored', 'evaluate', 'set_name']
+           'Restored', 'evaluate']
 
 # %% ../../nbs/testing/66_evaluation.ipynb #326e473f
 import dataclasses
@@ -25,7 +25,7 @@ from torch import Tensor
 
 import inr_assr
 from .. import __version__
-from ..data.benchmarks import BENCHMARKS, Benchmark, find_benchmark
+from ..data.benchmarks import find_benchmark, set_name
 from ..data.pairs import make_pair, partners, picture_names, read_pair
 from ..data.pictures import find_pictures
 from ..foundations.coordinates import parse_scale, scale_name
@@ -366,12 +366,6 @@ def _pair_note(hr_path: Path, lr_path: Path, scale: float, hr, lr) -> str:
         return read_pair(hr_path, lr_path, scale, hr, lr).note
     except InputError as error:
         return str(error)
-
-
-def set_name(found: Benchmark) -> str:
-    "A set's name in rows; a folder that is called as a known set is no such set: 'Set5 (folder)'."
-    other = found.name in BENCHMARKS and found != BENCHMARKS[found.name]
-    return f"{found.name} (folder)" if other else found.name
 
 
 def _decoded(path: Path) -> np.ndarray | InputError:
