@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .cells import CellPolicy  # noqa: F401 for those who have it from here
 from .devices import alike, constant, on_device, on_host
-from .errors import InputError, check_choice, check_number
+from .errors import InputError, check_number
 from .layers import computed_once, is_traced
 
 # %% ../../nbs/foundations/03_coordinates.ipynb #905caf04
