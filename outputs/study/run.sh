@@ -14,6 +14,7 @@ if [ "$1" = collect ]; then
         from=$(dirname "$state"); to=$here/runs/$(basename "$from")
         mkdir -p "$to"
         (cd "$from" && tar cf - $(find . -name state.json -o -name configuration.json -o -name log.csv)) | tar xf - -C "$to"
+        sed -i 's#"data": "/[^"]*"#"data": "datasets"#g; s#"data_root": "/[^"]*"#"data_root": "datasets"#g' "$to/state.json"  # no machine's paths
         gzip -9nc "$from/rows.csv" > "$to/rows.csv.gz"
     done
     ls "$here/runs" | wc -l
