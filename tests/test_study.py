@@ -241,7 +241,7 @@ def test_a_finished_study_is_done_elsewhere_without_its_weights(blocks, tmp_path
     told = cli("study", "--folder", moved, "--status")
     assert told.returncode == 0, told.stderr
     assert len(re.findall(r"TrainSimple\S+ +done", told.stdout)) == len(NAMES) - 1
-    assert re.search(r"all +7 +7 +0 +0 +0 +\S+ +0.0\n", told.stdout), told.stdout
+    assert re.search(r"all +8 +8 +0 +0 +0 +\S+ +0.0\n", told.stdout), told.stdout
     shutil.copytree(blocks / "data", root)
     again = cli(*words_of(root, blocks / "study.yaml", "--folder", moved))
     assert again.returncode == 0 and "8 of 8 runs are done already" in again.stdout, again.stdout + again.stderr
