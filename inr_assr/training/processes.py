@@ -239,8 +239,15 @@ def launch(
         fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes, strategy=way)
     except Exception as error:  # so many kinds of them: no such accelerator, too many devices, ...
         raise InputError(f"devices: {devices} of {device!r} do not fit ({_first_line(error)})") from None
-    with _Watch(fabric, devices * nodes, wait) if script else contextlib.nullcontext() as watch:
-        kind, found = fabric.launch(_guarded, job, words, devices * nodes, watch)
+    try:
+        with _Watch(fabric, devices * nodes, wait) if script else contextlib.nullcontext() as watch:
+            kind, found = fabric.launch(_guarded, job, words, devices * nodes, watch)
+    except Exception as error:
+        from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+
+        if script or isinstance(error, (InputError, ProcessExitedException, ProcessRaisedException)):
+            raise  # said already, or of the job
+        raise InputError(f"devices: {devices * nodes} processes did not come together ({_first_line(error)})") from None
     if kind == "refused":
         raise InputError(found)
     return found
