@@ -120,7 +120,7 @@ class Comparison:
 def check_weights(parts: list[pd.DataFrame]) -> None:  # the rows of A, and those of B
     "`InputError` where runs that are to count as separate trainings have the same weights."
     for part in parts:
-        runs = part.drop_duplicates("run").reindex(columns=["run", "weights"]).fillna("").astype(str)
+        runs = part.drop_duplicates("run").reindex(columns=["run", "weights"]).astype(object).fillna("").astype(str)
         for fingerprint, same in runs[runs["weights"] != ""].groupby("weights", sort=False)["run"]:
             if len(same) > 1:
                 raise InputError(
